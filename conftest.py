@@ -1,0 +1,54 @@
+"""Fixtures for every test, and shapes checked at run time."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing
+import pytest
+from jaxtyping import install_import_hook
+
+ROOT = Path(__file__).resolve().parent
+CHECKED = (
+    "api backbones benchmarks features files geometry images matching options plots store tasks"
+    " training"
+)
+# ArrayLike is for static checkers; checked at run time it refuses tuples.
+numpy.typing.ArrayLike = Any
+install_import_hook([f"counterpoint.{name}" for name in CHECKED.split()], "beartype.beartype")
+sys.path.insert(0, str(ROOT / "tests"))  # for `support`
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with golden values and real pictures that lies beside a developer's checkout."""
+    folder = Path(os.environ.get("COUNTERPOINT_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("the golden values and real pictures are not part of the repository")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_sd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny Stable Diffusion pipeline on disk."""
+    from support.tiny_sd import write_tiny_sd
+
+    return write_tiny_sd(tmp_path_factory.mktemp("models") / "tiny-sd")
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A real photograph, (300, 451, 3)."""
+    from skimage.data import chelsea
+
+    return chelsea()
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither read nor write the user's caches, and never the network."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.delenv("COUNTERPOINT_MODELS", raising=False)
