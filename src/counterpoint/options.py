@@ -1,0 +1,104 @@
+"""One typed configuration for extracting features, shared by the API and every command."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+from operator import index
+from typing import Any, Literal, get_args
+
+from counterpoint.errors import BadInput, UnknownName
+
+Fit = Literal["squash", "pad", "keep"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Size = str | int | tuple[int, int]
+
+TIMESTEPS = 1000
+"""Training time steps of every discrete diffusion model here; ``t`` runs from 0 to 999."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How features are extracted. ``None`` stands for the model's own default.
+
+    Attributes:
+        model: a name known to `counterpoint models`, a folder, or a hub id ("owner/name").
+        t: diffusion time step, 0 (clean) to 999 (pure noise).
+        tap: where features are read: "up:1", "up:1.layer:7"; "up:1+up:2" concatenates.
+        ensemble: how many draws of noise are averaged.
+        prompt: text condition, for models that take one.
+        size: model input in pixels: "768", "960x540" (width x height), an int or (width, height).
+        fit: "squash" resizes to the size; "pad" keeps the aspect and pads; "keep" leaves the
+            picture's own size and pads only to what the network needs.
+        seed: of the noise; the same seed and picture give the same features.
+        device: "cpu", "cuda", "cuda:1", "mps"; by default the best there is.
+        dtype: of the network: "float32", "bfloat16", "float16".
+    """
+
+    model: str = "small"
+    t: int | None = None
+    tap: str | None = None
+    ensemble: int | None = None
+    prompt: str | None = None
+    size: Size | None = None
+    fit: Fit | None = None
+    seed: int = 0
+    device: str | None = None
+    dtype: Dtype | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("t", "ensemble", "seed"):
+            # numpy's integers become Python's, so that provenance stays plain JSON.
+            if (number := getattr(self, name)) is not None or name == "seed":
+                object.__setattr__(self, name, _whole(number, name))
+        if self.t is not None and not 0 <= self.t < TIMESTEPS:
+            raise BadInput(f"expected t from 0 to {TIMESTEPS - 1}, got {self.t}")
+        if self.ensemble is not None and self.ensemble < 1:
+            raise BadInput(f"expected an ensemble of at least 1, got {self.ensemble}")
+        if self.fit is not None and self.fit not in get_args(Fit):
+            raise UnknownName("fit", self.fit, get_args(Fit))
+        if self.dtype is not None and self.dtype not in get_args(Dtype):
+            raise UnknownName("dtype", self.dtype, get_args(Dtype))
+        if self.size is not None:
+            parse_size(self.size)
+
+    @property
+    def size_wh(self) -> tuple[int, int] | None:
+        """The size as (width, height)."""
+        return None if self.size is None else parse_size(self.size)
+
+    def but(self, **changes: Any) -> "Options":
+        """A copy with some options changed.
+
+        Raises:
+            UnknownName: no such option; names the nearest.
+        """
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise UnknownName("option", name, known)
+        return replace(self, **changes)
+
+
+def _whole(number: Any, name: str) -> int:
+    """An integer of any kind (Python's, numpy's) as Python's."""
+    try:
+        return index(number)
+    except TypeError as error:
+        raise BadInput(f"expected a whole number as {name}, got {number!r}") from error
+
+
+def parse_size(size: Size) -> tuple[int, int]:
+    """A size as (width, height).
+
+    >>> parse_size("768"), parse_size("960x540"), parse_size((64, 32))
+    ((768, 768), (960, 540), (64, 32))
+    """
+    try:
+        if isinstance(size, str):
+            parts = [int(part) for part in size.lower().split("x")]
+        else:
+            parts = [index(side) for side in (size if isinstance(size, Iterable) else [size])]
+    except (TypeError, ValueError):
+        parts = []
+    if len(parts) not in (1, 2) or any(not 1 <= side <= 16384 for side in parts):
+        raise BadInput(f"expected a size like 768 or 960x540 (sides 1 to 16384), got {size!r}")
+    return parts[0], parts[-1]
