@@ -1,0 +1,471 @@
+"""What every backbone shares: decoding, geometry, batching, ensembles, provenance, checks.
+
+A family implements little more than "input to tap": `Backbone._forward` for those that see the
+clean picture, the four methods of `DiffusionBackbone` for those that see noise.
+"""
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from counterpoint.backbones.noise import KeyedNoise, NoiseSource
+from counterpoint.backbones.zoo import ModelSpec
+from counterpoint.errors import BadInput, ModelError, UnknownName
+from counterpoint.features import FeatureMap, Provenance
+from counterpoint.geometry import PixelTransform, SizeWH
+from counterpoint.images import (
+    FittedPicture,
+    ImageLike,
+    Picture,
+    fit_picture,
+    load_picture,
+    to_unit_floats,
+)
+from counterpoint.options import Fit, Options
+
+log = logging.getLogger(__name__)
+
+Taps = dict[str, Tensor]
+"""Features by tap, each (batch, channels, rows, columns)."""
+
+
+@dataclass(frozen=True)
+class Tap:
+    """A place in a network where features can be read.
+
+    Attributes:
+        name: what a person types ("up:1").
+        channels: length of the feature vectors.
+        stride_px: pixels of the model's input per cell.
+    """
+
+    name: str
+    channels: int
+    stride_px: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Options with every default filled in.
+
+    Attributes:
+        t: time step, None for models that see no noise.
+        taps: names of single taps to read, in one pass.
+        ensemble: draws averaged.
+        prompt: text condition.
+        size_wh: model input, pixels; not used by "keep".
+        fit: how pictures are brought to it.
+        seed: of the noise.
+    """
+
+    t: int | None
+    taps: tuple[str, ...]
+    ensemble: int
+    prompt: str
+    size_wh: SizeWH
+    fit: Fit
+    seed: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one input size, on the model's device.
+
+    Attributes:
+        pixels: (batch, 3, rows, columns), float32, 0 to 1.
+        hashes: each picture's content hash.
+    """
+
+    pixels: Float[Tensor, "batch 3 rows columns"]
+    hashes: tuple[str, ...]
+
+
+class Backbone(ABC):
+    """A model that turns pictures into feature maps.
+
+    Attributes:
+        spec: its row of the zoo.
+        device: where it runs.
+        dtype: in what precision.
+        multiple: both sides of the input are padded to a multiple of this.
+        micro_batch: forward passes at a time; halves by itself when memory runs out.
+    """
+
+    multiple: int = 1
+
+    def __init__(self, spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> None:
+        self.spec = spec
+        self.device = device
+        self.dtype = dtype
+        self.micro_batch = 8 if device.type == "cuda" else 4
+
+    @property
+    @abstractmethod
+    def taps(self) -> tuple[Tap, ...]:
+        """Every tap, in the order of the forward pass."""
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the weights; empty for models without any."""
+        return ""
+
+    @abstractmethod
+    def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:
+        """Features of a batch at every tap of the setting."""
+
+    def extract(
+        self, pictures: Sequence[ImageLike], options: Options | None = None
+    ) -> list[FeatureMap]:
+        """Feature maps of pictures, in their order; see `Options`.
+
+        Raises:
+            ImageError: a picture that cannot be read.
+            UnknownName: a tap that the model does not have.
+        """
+        return list(self.stream(pictures, options))
+
+    def stream(
+        self, pictures: Sequence[ImageLike], options: Options | None = None
+    ) -> Iterator[FeatureMap]:
+        """As `extract`, one map at a time, with only a batch of pictures in memory."""
+        options = options or Options()
+        tap = options.tap or self.spec.tap
+        names = tap.split("+")
+        for maps in self.stream_taps(pictures, names, options):
+            yield _join([maps[name] for name in names])
+
+    def extract_taps(
+        self,
+        pictures: Sequence[ImageLike],
+        taps: Sequence[str],
+        options: Options | None = None,
+        noise: NoiseSource | None = None,
+    ) -> list[dict[str, FeatureMap]]:
+        """Several taps of each picture from the same forward passes.
+
+        Args:
+            pictures: paths, PIL images, arrays or tensors.
+            taps: names, as in `taps`.
+            options: the rest; its ``tap`` is not used.
+            noise: where draws come from; by default keyed by seed, picture and member.
+        """
+        return list(self.stream_taps(pictures, taps, options, noise))
+
+    def stream_taps(
+        self,
+        pictures: Sequence[ImageLike],
+        taps: Sequence[str],
+        options: Options | None = None,
+        noise: NoiseSource | None = None,
+    ) -> Iterator[dict[str, FeatureMap]]:
+        """As `extract_taps`, one picture at a time."""
+        setting = self._setting(options or Options(), taps)
+        noise = noise or KeyedNoise(setting.seed)
+        group = max(1, self.micro_batch // setting.ensemble)
+        for start in range(0, len(pictures), group):
+            loaded = [load_picture(p) for p in pictures[start : start + group]]
+            yield from self._maps(loaded, setting, noise)
+
+    def _setting(self, options: Options, taps: Sequence[str]) -> Setting:
+        known = [tap.name for tap in self.taps]
+        for name in taps:
+            if name not in known:
+                raise UnknownName(f"tap of {self.spec.name}", name, known)
+        spec = self.spec
+        t = spec.t if options.t is None else options.t
+        return Setting(
+            t=None if spec.t is None else t,
+            taps=tuple(dict.fromkeys(taps)),
+            ensemble=(options.ensemble or spec.ensemble) if spec.t is not None else 1,
+            prompt=spec.prompt if options.prompt is None else options.prompt,
+            size_wh=options.size_wh or spec.size_wh,
+            fit=options.fit or spec.fit,
+            seed=options.seed,
+        )
+
+    def _maps(
+        self, pictures: list[Picture], setting: Setting, noise: NoiseSource
+    ) -> Iterator[dict[str, FeatureMap]]:
+        fitted = [fit_picture(p, setting.size_wh, setting.fit, self.multiple) for p in pictures]
+        for run in _runs_of_one_size(fitted):
+            pixels = np.stack([to_unit_floats(fitted[i].rgb) for i in run])
+            hashes = tuple(pictures[i].content_hash for i in run)
+            batch = Batch(torch.from_numpy(pixels).to(self.device), hashes)
+            with torch.inference_mode():
+                features = self._forward(batch, setting, noise)
+            for row, i in enumerate(run):
+                yield {
+                    tap: self._map(values[row], tap, pictures[i], fitted[i], setting)
+                    for tap, values in features.items()
+                }
+
+    def _map(
+        self, values: Tensor, tap: str, picture: Picture, fitted: FittedPicture, setting: Setting
+    ) -> FeatureMap:
+        if not torch.isfinite(values).all():
+            raise ModelError(
+                f"{self.spec.name} gave NaN or infinity at {tap} in {self.dtype_name}; "
+                "try --dtype float32 or bfloat16"
+            )
+        input_wh = (fitted.rgb.shape[1], fitted.rgb.shape[0])
+        grid_wh = (values.shape[2], values.shape[1])
+        provenance = self._provenance(setting, tap, picture)
+        # A copy: a view would keep the whole batch's memory alive.
+        return FeatureMap(
+            values.to(self.dtype).clone(),
+            picture.size_wh,
+            input_wh,
+            fitted.to_input,
+            _valid_cells(fitted.valid, input_wh, grid_wh),
+            provenance,
+        )
+
+    def provenance(self, picture: Picture, options: Options) -> Provenance:
+        """What `extract` would note for a picture, without running the network."""
+        tap = options.tap or self.spec.tap
+        return self._provenance(self._setting(options, tap.split("+")), tap, picture)
+
+    def _provenance(self, setting: Setting, tap: str, picture: Picture) -> Provenance:
+        return Provenance(
+            model=self.spec.name,
+            weights_sha256=self.weights_sha256,
+            tap=tap,
+            timesteps=() if setting.t is None else (setting.t,),
+            prompt=setting.prompt,
+            seed=setting.seed,
+            ensemble=setting.ensemble,
+            fit=setting.fit,
+            size_wh=None if setting.fit == "keep" else setting.size_wh,
+            dtype=self.dtype_name,
+            picture_sha256=picture.content_hash,
+            version=library_version(),
+        )
+
+    @property
+    def dtype_name(self) -> str:
+        """The dtype's name ("float32")."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+class DiffusionBackbone(Backbone):
+    """A backbone that adds noise to the picture first: equation 2 of the DIFT paper."""
+
+    @abstractmethod
+    def _encode(self, pixels: Float[Tensor, "batch 3 rows columns"]) -> "Posterior":
+        """From pixels in -1 to 1 to the space the network works in, once a picture."""
+
+    @abstractmethod
+    def _add_noise(self, clean: Tensor, noise: Tensor, t: int) -> Tensor:
+        """The forward diffusion: ``sqrt(abar_t) * clean + sqrt(1 - abar_t) * noise``."""
+
+    @abstractmethod
+    def _denoise(self, noisy: Tensor, t: int, prompt: str, taps: tuple[str, ...]) -> Taps:
+        """One pass of the network, up to the last tap and no further."""
+
+    @abstractmethod
+    def decode(
+        self, state: Float[Tensor, "batch channels rows columns"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """From the network's space back to pixels in -1 to 1."""
+
+    def noisy(
+        self, picture: ImageLike, timesteps: Sequence[int], options: Options | None = None
+    ) -> list[Picture]:
+        """What the network sees of a picture at each time step, as pictures of the input's size.
+
+        Latent models' noisy latents are decoded by the VAE (figure 9 of the DIFT paper).
+        """
+        setting = self._setting(options or Options(), ())
+        noise = KeyedNoise(setting.seed)
+        loaded = load_picture(picture)
+        fitted = fit_picture(loaded, setting.size_wh, setting.fit, self.multiple)
+        pixels = torch.from_numpy(to_unit_floats(fitted.rgb))[None].to(self.device)
+        seen: list[Picture] = []
+        with torch.inference_mode():
+            posterior = self._encode((pixels * 2 - 1).to(self.dtype))
+            for t in timesteps:
+                state = self._draw(posterior, 0, loaded.content_hash, 0, check_t(t), noise)
+                rgb = self.decode(state[None])[0].float().clamp(-1, 1) * 127.5 + 127.5
+                array = rgb.round().byte().permute(1, 2, 0).cpu().numpy()
+                seen.append(Picture(array, f"t = {t}"))
+        return seen
+
+    def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:
+        assert setting.t is not None
+        posterior = self._encode((batch.pixels * 2 - 1).to(self.dtype))
+        mean: Taps = {}
+        jobs = [(i, m) for m in range(setting.ensemble) for i in range(len(batch.hashes))]
+        while jobs:
+            now, jobs = jobs[: self.micro_batch], jobs[self.micro_batch :]
+            try:
+                states = [
+                    self._draw(posterior, i, batch.hashes[i], m, setting.t, noise) for i, m in now
+                ]
+                found = self._denoise(torch.stack(states), setting.t, setting.prompt, setting.taps)
+            except torch.OutOfMemoryError:
+                jobs = now + jobs
+                self._shrink()
+                continue
+            for tap, values in found.items():
+                _add_to_mean(mean, tap, values, [i for i, _ in now], len(batch.hashes), setting)
+        return mean
+
+    def _draw(
+        self, posterior: "Posterior", i: int, sha256: str, member: int, t: int, noise: NoiseSource
+    ) -> Tensor:
+        """The noisy state of picture ``i`` for one ensemble member."""
+        clean = posterior.mean[i]
+        if posterior.std is not None:
+            eps = noise.draw("posterior", sha256, member, clean.shape)
+            clean = clean + posterior.std[i] * eps.to(clean)
+        clean = clean * posterior.scale
+        eps = noise.draw("diffusion", sha256, member, clean.shape)
+        return self._add_noise(clean, eps.to(clean), t)
+
+    def _shrink(self) -> None:
+        if self.micro_batch == 1:
+            raise ModelError(
+                f"out of memory on {self.device} with one picture at a time; "
+                "try a smaller --size or --dtype bfloat16"
+            ) from None
+        self.micro_batch //= 2
+        log.warning("out of memory: going on with %d forward passes at a time", self.micro_batch)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The clean state of pictures before any noise.
+
+    Attributes:
+        mean: (batch, channels, rows, columns).
+        std: of the VAE's posterior, the same shape; None in pixel space.
+        scale: what the drawn state is multiplied by (the VAE's scaling factor).
+    """
+
+    mean: Float[Tensor, "batch channels rows columns"]
+    std: Float[Tensor, "batch channels rows columns"] | None = None
+    scale: float = 1.0
+
+
+def _add_to_mean(
+    mean: Taps, tap: str, values: Tensor, rows: list[int], batch: int, setting: Setting
+) -> None:
+    """Add ensemble members to a running mean, in float32, so memory does not grow with them."""
+    if tap not in mean:
+        mean[tap] = values.new_zeros((batch, *values.shape[1:]), dtype=torch.float32)
+    index = torch.tensor(rows, device=values.device)
+    mean[tap].index_add_(0, index, values.float(), alpha=1 / setting.ensemble)
+
+
+def _join(maps: list[FeatureMap]) -> FeatureMap:
+    """One map, or several concatenated with equal weight."""
+    parts = iter(enumerate(maps))
+    _, first = next(parts)
+    return reduce(lambda joined, part: joined.concat(part[1], 1 / (part[0] + 1)), parts, first)
+
+
+def _runs_of_one_size(fitted: list[FittedPicture]) -> Iterator[list[int]]:
+    """Indices of neighbouring pictures whose inputs have one size."""
+    run: list[int] = []
+    for i, picture in enumerate(fitted):
+        if run and picture.rgb.shape != fitted[run[-1]].rgb.shape:
+            yield run
+            run = []
+        run.append(i)
+    if run:
+        yield run
+
+
+def _valid_cells(
+    valid: Bool[np.ndarray, "rows columns"] | None, input_wh: SizeWH, grid_wh: SizeWH
+) -> Bool[Tensor, "grid_rows grid_columns"] | None:
+    """Which cells have their centre on the picture, given which input pixels are."""
+    if valid is None:
+        return None
+    to_input = PixelTransform.resize(grid_wh, input_wh)
+    w, h = grid_wh
+    cells = to_input.apply(np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 2))
+    x, y = np.round(cells).astype(int).T
+    return torch.from_numpy(valid[y, x].reshape(h, w))
+
+
+class _Reached(Exception):
+    """Raised inside a forward pass once the last tap has been read."""
+
+
+def run_to_taps(modules: dict[str, nn.Module], last: nn.Module, forward: Callable[[], Any]) -> Taps:
+    """Run a network until the last tap; what lies behind it is not run.
+
+    Args:
+        modules: by tap, the module whose output is read.
+        last: the one of them that runs last.
+        forward: starts the pass.
+    """
+    found: Taps = {}
+
+    def reader(taps: list[str], module: nn.Module) -> Callable[[Any, Any, Any], None]:
+        def read(_module: Any, _inputs: Any, output: Any) -> None:
+            value: Tensor = output[0] if isinstance(output, tuple) else output
+            for tap in taps:
+                found[tap] = value
+            if module is last:
+                raise _Reached
+
+        return read
+
+    hooks = [
+        module.register_forward_hook(
+            reader([name for name, other in modules.items() if other is module], module)
+        )
+        for module in set(modules.values())
+    ]
+    try:
+        forward()
+    except _Reached:
+        return found
+    finally:
+        for hook in hooks:
+            hook.remove()
+    raise ModelError("the network ended before its last tap; please report this")
+
+
+def check_t(t: int) -> int:
+    """The time step, or an error that says the range."""
+    Options(t=t)
+    return t
+
+
+def library_version() -> str:
+    """Counterpoint's version, for provenance."""
+    try:
+        return version("counterpoint")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def pick_device(device: str | None) -> torch.device:
+    """The named device, or the best there is.
+
+    Raises:
+        BadInput: no such device on this machine.
+    """
+    if device is None:
+        cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        picked = torch.device(device)
+        torch.empty(1, device=picked)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"expected a device of this machine, got {device!r}; try cpu") from error
+    return picked
