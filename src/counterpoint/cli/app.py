@@ -1,0 +1,47 @@
+"""The `counterpoint` command: names every subcommand without importing any."""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+
+from counterpoint.errors import CounterpointError
+
+_COMMANDS = {
+    "match": ("counterpoint.cli.match:match", "Find the same points in other pictures."),
+    "extract": ("counterpoint.cli.extract:extract", "Write feature files for many pictures."),
+    "pca": ("counterpoint.cli.pca:pca", "Colour pictures by their features' components."),
+    "noise": ("counterpoint.cli.noise:noise", "Show what the model sees at each time step."),
+    "models": ("counterpoint.cli.models:app", "List the models; fetch one's weights."),
+    "bench": ("counterpoint.cli.bench:bench", "Measure correspondence on a data set."),
+    "train": ("counterpoint.cli.train:train", "Train the embedded model."),
+    "demo": ("counterpoint.cli.demo:demo", "Match real photographs with the embedded model."),
+}
+
+app = cyclopts.App(
+    name="counterpoint",
+    help="Find the same point in another picture, with diffusion features (DIFT).",
+    help_format="plaintext",
+)
+for _name, (_target, _help) in _COMMANDS.items():
+    app.command(_target, name=_name, help=_help)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; exit code 0 done, 1 something failed, 2 bad input, 130 stopped."""
+    logging.basicConfig(level=logging.WARNING, format="counterpoint: %(message)s")
+    try:
+        result = app(
+            arguments, result_action="return_value", exit_on_error=False, print_error=False
+        )
+    except (CounterpointError, cyclopts.CycloptsError) as error:
+        sys.stderr.write(f"counterpoint: {' '.join(str(error).split())}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("counterpoint: stopped\n")
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+        sys.stderr.close()
+        sys.exit(141)
+    sys.exit(result if isinstance(result, int) else 0)

@@ -1,0 +1,1 @@
+"""What people do with feature maps: pure functions of them that never load a model."""
