@@ -6,16 +6,15 @@ clean picture, the four methods of `DiffusionBackbone` for those that see noise.
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from counterpoint.backbones.noise import KeyedNoise, NoiseSource
 from counterpoint.backbones.zoo import ModelSpec
@@ -398,46 +397,6 @@ def _valid_cells(
     cells = to_input.apply(np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 2))
     x, y = np.round(cells).astype(int).T
     return torch.from_numpy(valid[y, x].reshape(h, w))
-
-
-class _Reached(Exception):
-    """Raised inside a forward pass once the last tap has been read."""
-
-
-def run_to_taps(modules: dict[str, nn.Module], last: nn.Module, forward: Callable[[], Any]) -> Taps:
-    """Run a network until the last tap; what lies behind it is not run.
-
-    Args:
-        modules: by tap, the module whose output is read.
-        last: the one of them that runs last.
-        forward: starts the pass.
-    """
-    found: Taps = {}
-
-    def reader(taps: list[str], module: nn.Module) -> Callable[[Any, Any, Any], None]:
-        def read(_module: Any, _inputs: Any, output: Any) -> None:
-            value: Tensor = output[0] if isinstance(output, tuple) else output
-            for tap in taps:
-                found[tap] = value
-            if module is last:
-                raise _Reached
-
-        return read
-
-    hooks = [
-        module.register_forward_hook(
-            reader([name for name, other in modules.items() if other is module], module)
-        )
-        for module in set(modules.values())
-    ]
-    try:
-        forward()
-    except _Reached:
-        return found
-    finally:
-        for hook in hooks:
-            hook.remove()
-    raise ModelError("the network ended before its last tap; please report this")
 
 
 def check_t(t: int) -> int:

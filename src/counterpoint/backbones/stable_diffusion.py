@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from counterpoint.backbones.base import DiffusionBackbone, Posterior, Tap, Taps, run_to_taps
+from counterpoint.backbones.base import DiffusionBackbone, Posterior, Tap, Taps
+from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.weights import TensorFiles, joint_sha256, resolve_pipeline
 from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.errors import ModelError, UnknownName

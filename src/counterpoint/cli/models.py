@@ -30,9 +30,9 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     if json:
         print_json([_as_dict(spec) for spec in rows])
         return 0
-    table = Table("model", "what it is", "weights", "needs", "licence")
+    table = Table("model", "weights", "what it is, its licence, what it needs", show_lines=True)
     for spec in rows:
-        table.add_row(spec.name, spec.summary, _state(spec), _needs(spec), spec.licence)
+        table.add_row(spec.name, _state(spec), _about(spec))
     console().print(table)
     console().print("Any diffusers folder or hub id of Stable Diffusion 1.x or 2.x works too.")
     return 0
@@ -65,14 +65,19 @@ def _here(spec: "ModelSpec") -> bool:
 
 
 def _state(spec: "ModelSpec") -> str:
-    if _here(spec):
-        return "here"
-    return f"not here ({spec.weights_mb / 1000:.1f} GB)"
+    return "here" if _here(spec) else f"not here\n{spec.weights_mb / 1000:.1f} GB"
 
 
-def _needs(spec: "ModelSpec") -> str:
-    parts = [f"counterpoint\\[{spec.extra}]"] if spec.extra else []
-    return "; ".join([*parts, *([spec.note] if spec.note else [])])
+def _about(spec: "ModelSpec") -> str:
+    lines = [spec.summary, f"licence: {spec.licence}"]
+    if spec.hub_ids:
+        lines.append(f"hub: {', '.join(spec.hub_ids)}")
+    if spec.extra:
+        # The backslash keeps rich from taking the extra for markup.
+        lines.append(f"needs: pip install 'counterpoint\\[{spec.extra}]'")
+    if spec.note:
+        lines.append(f"note: {spec.note}")
+    return "\n".join(lines)
 
 
 def _as_dict(spec: "ModelSpec") -> dict[str, object]:
