@@ -9,14 +9,27 @@ from torch import Tensor
 from counterpoint.backbones.base import Backbone, Batch, Setting, Tap, Taps
 from counterpoint.backbones.noise import NoiseSource
 from counterpoint.backbones.zoo import ModelSpec
+from counterpoint.geometry import PixelTransform
 
-SIFT_STRIDE_PX = 4
-SIFT_DIAMETER_PX = 24.0
-"""Diameter of the key points; the descriptor's window is twelve scales, six diameters, wide."""
+SIFT_STRIDE_PX = 8
+SIFT_DIAMETER_PX = 14.0
+"""Diameter of the key points; the descriptor's window is six diameters wide, 4 x 4 bins.
+
+Stride, diameter, input size (128 px) and the square root were chosen on the very benchmark where
+the control is reported: the best of 36 settings by the mean PCK of two draws of 600 CUB pairs
+(protocol `cub-crops`, 64 px crops). Bins of 2 to 16 px of the crop were tried, inputs of 32 to
+256 px, strides of 1 to 8 px of the crop, more blur before, with and without the root. So the
+control is, if anything, too good.
+"""
 
 
 class RGB(Backbone):
-    """The colours themselves, -1 to 1, one cell a pixel."""
+    """The colours themselves, one cell a pixel, so that the nearest is the nearest in colour.
+
+    Channels: red, green and blue from -1 to 1, and ``sqrt(3 - r^2 - g^2 - b^2)``, which gives
+    every cell the same length: at cells, the cosine is one minus a sixth of the squared Euclidean
+    distance of the colours. Without it mid-grey would have no direction.
+    """
 
     def __init__(
         self,
@@ -31,14 +44,20 @@ class RGB(Backbone):
     @property
     def taps(self) -> tuple[Tap, ...]:
         """One: the pixels."""
-        return (Tap("pixels", 3, 1),)
+        return (Tap("pixels", 4, 1),)
 
     def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:  # noqa: ARG002
-        return {"pixels": batch.pixels * 2 - 1}
+        colours = batch.pixels * 2 - 1
+        left = 3 - colours.square().sum(dim=1, keepdim=True)
+        return {"pixels": torch.cat([colours, left.clamp(min=0).sqrt()], dim=1)}
 
 
 class DenseSIFT(Backbone):
-    """Upright SIFT descriptors (Lowe 2004, OpenCV's) on a regular grid, one scale, unit length."""
+    """Upright RootSIFT descriptors on a regular grid, one scale, unit length.
+
+    OpenCV's SIFT (Lowe 2004) of the grey picture; descriptors divided by their sum, then their
+    square root (Arandjelovic and Zisserman 2012).
+    """
 
     multiple = SIFT_STRIDE_PX
 
@@ -60,19 +79,16 @@ class DenseSIFT(Backbone):
 
     def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:  # noqa: ARG002
         grids = [self._describe(pixels) for pixels in batch.pixels]
-        return {"descriptors": F.normalize(torch.stack(grids).to(self.device), dim=1)}
+        roots = F.normalize(torch.stack(grids).to(self.device), p=1, dim=1).sqrt()
+        return {"descriptors": F.normalize(roots, dim=1)}
 
     def _describe(self, pixels: Tensor) -> Tensor:
         rgb = (pixels * 255).round().byte().permute(1, 2, 0).cpu().numpy()
         rows, columns = rgb.shape[0] // SIFT_STRIDE_PX, rgb.shape[1] // SIFT_STRIDE_PX
-        centre = (SIFT_STRIDE_PX - 1) / 2
-        spots = [
-            cv2.KeyPoint(
-                x * SIFT_STRIDE_PX + centre, y * SIFT_STRIDE_PX + centre, SIFT_DIAMETER_PX, 0
-            )
-            for y in range(rows)
-            for x in range(columns)
-        ]
+        to_pixels = PixelTransform.resize((columns, rows), (rgb.shape[1], rgb.shape[0]))
+        cells = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
+        centres = to_pixels.apply(cells.reshape(-1, 2)).tolist()
+        spots = [cv2.KeyPoint(x, y, SIFT_DIAMETER_PX, 0) for x, y in centres]
         _, found = self._sift.compute(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), spots)
         described = np.asarray(found, dtype=np.float32).reshape(rows, columns, 128)
         return torch.from_numpy(described).permute(2, 0, 1)

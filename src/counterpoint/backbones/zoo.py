@@ -140,11 +140,11 @@ _ROWS = (
     ModelSpec(
         name="sift",
         family="sift",
-        summary="control: dense SIFT descriptors, upright, one scale",
+        summary="control: dense RootSIFT descriptors, upright, one scale",
         licence="none needed",
         note="needs no weights",
         tap="descriptors",
-        size_wh=(256, 256),
+        size_wh=(128, 128),
     ),
 )
 

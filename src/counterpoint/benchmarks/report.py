@@ -1,0 +1,165 @@
+"""The table of a protocol: a model by time step and tap, beside its controls, same pairs, same run.
+
+Controls that every correspondence figure needs beside it: the same-position prior, the colours
+themselves, dense SIFT, and the model's own network with random weights.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from counterpoint.backbones.base import Backbone, library_version
+from counterpoint.benchmarks.controls import hand_made, with_untrained
+from counterpoint.benchmarks.cub_pairs import PROTOCOL, CubCrops, Row, score_prior, score_taps
+from counterpoint.benchmarks.taps import blocks, require_taps
+from counterpoint.options import Options
+
+log = logging.getLogger(__name__)
+
+Tell = Callable[[str], None]
+"""Hears what is being scored now."""
+
+
+@dataclass(frozen=True)
+class CubReport:
+    """All rows of one run of protocol `cub-crops`.
+
+    Attributes:
+        protocol: its name.
+        model: whose table it is.
+        weights_sha256: of the model's weights.
+        classes: of the birds.
+        pictures: that occur in pairs.
+        pairs: scored.
+        points: over all pairs.
+        crop_px: side of the crops.
+        alpha: PCK's threshold, as a share of the side.
+        seed: of pairs, noise and random weights.
+        version: counterpoint's.
+        rows: controls first.
+    """
+
+    protocol: str
+    model: str
+    weights_sha256: str
+    classes: tuple[str, ...]
+    pictures: int
+    pairs: int
+    points: int
+    crop_px: int
+    alpha: float
+    seed: int
+    version: str
+    rows: tuple[Row, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values, ready for JSON; without the counts of single pairs."""
+        plain = asdict(self)
+        for row in plain["rows"]:
+            del row["counts"]
+        return plain
+
+    @property
+    def title(self) -> str:
+        """One line that says what the figures are."""
+        return (
+            f"{self.protocol}: PCK@{self.alpha:g} of the crop's side, per point, in per cent "
+            f"± half its 95 % interval; {self.pairs} pairs, {self.points} points, "
+            f"{self.pictures} pictures, {self.crop_px} px crops, seed {self.seed}"
+        )
+
+
+def cub_report(
+    backbone: Backbone,
+    benchmark: CubCrops,
+    *,
+    timesteps: Sequence[int] = (),
+    taps: Sequence[str] | None = None,
+    options: Options | None = None,
+    tell: Tell | None = None,
+) -> CubReport:
+    """Score a model and its controls.
+
+    Args:
+        backbone: the model.
+        benchmark: from `cub_pairs.prepare`.
+        timesteps: by default the model's own.
+        taps: by default the blocks of the network, not its single layers.
+        options: the rest; its seed should be the benchmark's.
+        tell: called with a few words before each part of the work.
+
+    Raises:
+        UnknownName: a tap that the model does not have.
+    """
+    names = require_taps(backbone, taps or blocks(backbone))
+    rows = _rows(backbone, benchmark, timesteps, names, options, tell)
+    return CubReport(
+        protocol=PROTOCOL,
+        model=backbone.spec.name,
+        weights_sha256=backbone.weights_sha256,
+        classes=tuple(dict.fromkeys(crop.bird.class_name for crop in benchmark.crops)),
+        pictures=len(benchmark.pictures),
+        pairs=len(benchmark.pairs),
+        points=benchmark.points,
+        crop_px=benchmark.size_px,
+        alpha=benchmark.alpha,
+        seed=benchmark.seed,
+        version=library_version(),
+        rows=tuple(rows),
+    )
+
+
+def _rows(
+    backbone: Backbone,
+    benchmark: CubCrops,
+    timesteps: Sequence[int],
+    taps: Sequence[str],
+    options: Options | None,
+    tell: Tell | None,
+) -> Iterator[Row]:
+    tell = tell or log.info
+    yield score_prior(benchmark)
+    for model in hand_made(backbone):
+        tell(model.spec.name)
+        yield from score_taps(model, benchmark)
+    for model in with_untrained(backbone, benchmark.seed):
+        for t in list(timesteps) or [backbone.spec.t]:
+            tell(model.spec.name if t is None else f"{model.spec.name} at t = {t}")
+            yield from score_taps(model, benchmark, t=t, taps=taps, options=options)
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A table of texts: the model's taps down, time steps across.
+
+    Attributes:
+        header: of the columns.
+        rows: as long as the header each.
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        """As a GitHub table, figures to the right."""
+        bars = ("---", "---", "---", *("---:" for _ in self.header[3:]))
+        lines = [self.header, bars, *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def cells(report: CubReport) -> Cells:
+    """The report's figures, arranged to be read."""
+    steps = list(dict.fromkeys(row.t for row in report.rows))
+    lines: dict[tuple[str, str, str], dict[int | None, str]] = {}
+    for row in report.rows:
+        size = "" if row.input_wh is None else "{}x{}".format(*row.input_wh)
+        lines.setdefault((row.method, row.tap, size), {})[row.t] = _figure(row)
+    header = ("method", "tap", "input", *("no noise" if t is None else f"t={t}" for t in steps))
+    rows = tuple((*key, *(line.get(t, "") for t in steps)) for key, line in lines.items())
+    return Cells(header, rows)
+
+
+def _figure(row: Row) -> str:
+    interval = row.pck.interval
+    return f"{row.pck.per_point:.1f} ± {(interval.high - interval.low) / 2:.1f}"

@@ -1,0 +1,55 @@
+"""Feature maps at several taps of one forward pass, single or joined ("up:1+up:2")."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from counterpoint.backbones.base import Backbone
+from counterpoint.errors import UnknownName
+from counterpoint.features import FeatureMap
+from counterpoint.images import Picture
+from counterpoint.options import Options
+
+
+def blocks(backbone: Backbone) -> tuple[str, ...]:
+    """Taps at the ends of blocks, without those of single layers ("up:1.layer:7")."""
+    return tuple(tap.name for tap in backbone.taps if ".layer:" not in tap.name)
+
+
+def require_taps(backbone: Backbone, names: Sequence[str]) -> tuple[str, ...]:
+    """The names, single or joined ("up:1+up:2"), or an error at once and not after minutes.
+
+    Raises:
+        UnknownName: a tap that the model does not have.
+    """
+    known = [tap.name for tap in backbone.taps]
+    for single in (single for name in names for single in name.split("+")):
+        if single not in known:
+            raise UnknownName(f"tap of {backbone.spec.name}", single, known)
+    return tuple(names)
+
+
+def extract_joined(
+    backbone: Backbone,
+    pictures: Sequence[Picture],
+    names: Sequence[str],
+    t: int | None,
+    options: Options,
+) -> list[dict[str, FeatureMap]]:
+    """Every picture's maps by name; ``t`` None: the options', else the model's."""
+    options = options if t is None else replace(options, t=t)
+    singles = list(dict.fromkeys(single for name in names for single in name.split("+")))
+    found = backbone.extract_taps(list(pictures), singles, options)
+    return [{name: _joined(maps, name) for name in names} for maps in found]
+
+
+def timestep(fmap: FeatureMap) -> int | None:
+    """The time step behind a map; None: no noise."""
+    return next(iter(fmap.provenance.timesteps), None)
+
+
+def _joined(maps: Mapping[str, FeatureMap], name: str) -> FeatureMap:
+    """One tap's map, or several of equal weight."""
+    first, *others = (maps[single] for single in name.split("+"))
+    for count, other in enumerate(others, 2):
+        first = first.concat(other, 1 / count)
+    return first

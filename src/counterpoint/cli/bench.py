@@ -1,0 +1,194 @@
+"""`counterpoint bench`: correspondence measured on real pictures, beside its controls."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import cyclopts
+from cyclopts import Parameter
+
+from counterpoint.cli.common import console, open_model
+from counterpoint.options import Dtype, Options
+
+if TYPE_CHECKING:
+    from counterpoint.backbones.base import Backbone
+    from counterpoint.benchmarks.report import CubReport
+
+Several = Parameter(negative="", consume_multiple=True)
+
+bench = cyclopts.App(
+    name="bench", help="Measure correspondence on a data set.", help_format="plaintext"
+)
+
+
+@bench.command
+def cub(
+    *,
+    data: Path,
+    model: str = "small",
+    t: Annotated[list[int] | None, Several] = None,
+    tap: Annotated[list[str] | None, Several] = None,
+    pairs: int = 600,
+    crop: int = 64,
+    classes: Annotated[list[str] | None, Several] = None,
+    size: str | None = None,
+    ensemble: int | None = None,
+    prompt: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    dtype: Dtype | None = None,
+    json: Path | None = None,
+    markdown: Path | None = None,
+) -> int:
+    """The same part on another bird: PCK on CUB-200-2011 (protocol cub-crops).
+
+    Random pairs of square bird crops, exact nearest neighbours, PCK@0.1 of the crop's side, with
+    the controls (same position, colours, dense SIFT, the network untrained) on the same pairs.
+
+    Parameters
+    ----------
+    data
+        The folder of CUB-200-2011 that holds images.txt.
+    model
+        A name known to `counterpoint models`, a folder, a hub id, or a weights file.
+    t
+        Time steps, for example: --t 50 100 200. By default the model's own.
+    tap
+        Where features are read, "up:1+up:2" for two joined; "all" for every tap. By default the
+        ends of the network's blocks.
+    pairs
+        How many pairs.
+    crop
+        Side of the bird crops, pixels.
+    classes
+        Only these classes, by name ("001.Black_footed_Albatross").
+    size
+        Model input in pixels, such as 64 or 128x128; by default the model's own.
+    ensemble
+        How many draws of noise are averaged.
+    prompt
+        Text condition, for models that take one.
+    seed
+        Of the pairs, the noise, and the random weights.
+    device
+        cpu, cuda, mps; by default the best there is.
+    dtype
+        Of the network.
+    json
+        Write all figures here.
+    markdown
+        Write the table here.
+    """
+    from counterpoint.benchmarks.cub_pairs import prepare
+    from counterpoint.benchmarks.datasets.cub import read_cub
+    from counterpoint.benchmarks.report import cub_report
+
+    options = Options(
+        model=model,
+        size=size,
+        ensemble=ensemble,
+        prompt=prompt,
+        seed=seed,
+        device=device,
+        dtype=dtype,
+    )
+    steps = [options.but(t=step).t for step in t or []]
+    backbone = open_model(options)
+    benchmark = prepare(read_cub(data, classes), pairs=pairs, size_px=crop, seed=seed)
+    with console().status("scoring") as status:
+        report = cub_report(
+            backbone,
+            benchmark,
+            timesteps=[step for step in steps if step is not None],
+            taps=_taps(backbone, tap),
+            options=options,
+            tell=lambda words: status.update(f"scoring {words}"),
+        )
+    _show(report)
+    _write(report, json, markdown)
+    return 0
+
+
+@bench.command
+def motorcycle(
+    *,
+    model: str = "small",
+    t: Annotated[list[int] | None, Several] = None,
+    tap: Annotated[list[str] | None, Several] = None,
+    points: int = 400,
+    size: str | None = None,
+    seed: int = 0,
+    device: str | None = None,
+) -> int:
+    """The same point in the other view: a real stereo pair (protocol motorcycle-grid).
+
+    Parameters
+    ----------
+    model
+        A name known to `counterpoint models`, a folder, a hub id, or a weights file.
+    t
+        Time steps. By default the model's own.
+    tap
+        Where features are read; "all" for every tap. By default the ends of the blocks.
+    points
+        About how many grid points.
+    size
+        Model input in pixels; by default the pictures' own.
+    seed
+        Of the noise.
+    device
+        cpu, cuda, mps; by default the best there is.
+    """
+    from rich.table import Table
+
+    from counterpoint.benchmarks.stereo import motorcycle as pair
+    from counterpoint.benchmarks.stereo import stereo_rows
+
+    options = Options(model=model, size=size, seed=seed, device=device)
+    steps = [options.but(t=step).t for step in t or []]
+    backbone, grid = open_model(options), pair(points)
+    rows = stereo_rows(
+        backbone,
+        grid,
+        timesteps=[step for step in steps if step is not None],
+        taps=_taps(backbone, tap),
+        options=options,
+    )
+    table = Table("method", "tap", "t", "input", "within 5 px, %", "median px")
+    table.title = f"motorcycle-grid: {rows[0].points} points"
+    for row in rows:
+        size_text = "" if row.input_wh is None else "{}x{}".format(*row.input_wh)
+        step = "" if row.t is None else str(row.t)
+        figures = f"{row.share:.1f}", f"{row.median_px:.1f}"
+        table.add_row(row.method, row.tap, step, size_text, *figures)
+    console().print(table)
+    return 0
+
+
+def _taps(backbone: "Backbone", names: list[str] | None) -> list[str] | None:
+    return [tap.name for tap in backbone.taps] if names == ["all"] else names
+
+
+def _show(report: "CubReport") -> None:
+    from rich.table import Table
+
+    from counterpoint.benchmarks.report import cells
+
+    arranged = cells(report)
+    table = Table(*arranged.header, title=report.title, title_justify="left")
+    for row in arranged.rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def _write(report: "CubReport", as_json: Path | None, as_markdown: Path | None) -> None:
+    from counterpoint.benchmarks.report import cells
+    from counterpoint.files import write_text
+
+    if as_json:
+        write_text(as_json, json.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n")
+    if as_markdown:
+        write_text(as_markdown, f"{report.title}\n\n{cells(report).markdown()}")
+    for path in (as_json, as_markdown):
+        if path:
+            console().print(f"wrote {path}")
