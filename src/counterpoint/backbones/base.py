@@ -8,7 +8,6 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -19,7 +18,7 @@ from torch import Tensor
 from counterpoint.backbones.noise import KeyedNoise, NoiseSource
 from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.errors import BadInput, ModelError, UnknownName
-from counterpoint.features import FeatureMap, Provenance
+from counterpoint.features import FeatureMap, Provenance, join
 from counterpoint.geometry import PixelTransform, SizeWH
 from counterpoint.images import (
     FittedPicture,
@@ -140,7 +139,7 @@ class Backbone(ABC):
         tap = options.tap or self.spec.tap
         names = tap.split("+")
         for maps in self.stream_taps(pictures, names, options):
-            yield _join([maps[name] for name in names])
+            yield join([maps[name] for name in names])
 
     def extract_taps(
         self,
@@ -365,13 +364,6 @@ def _add_to_mean(
         mean[tap] = values.new_zeros((batch, *values.shape[1:]), dtype=torch.float32)
     index = torch.tensor(rows, device=values.device)
     mean[tap].index_add_(0, index, values.float(), alpha=1 / setting.ensemble)
-
-
-def _join(maps: list[FeatureMap]) -> FeatureMap:
-    """One map, or several concatenated with equal weight."""
-    parts = iter(enumerate(maps))
-    _, first = next(parts)
-    return reduce(lambda joined, part: joined.concat(part[1], 1 / (part[0] + 1)), parts, first)
 
 
 def _runs_of_one_size(fitted: list[FittedPicture]) -> Iterator[list[int]]:

@@ -58,10 +58,19 @@ class Small(DiffusionBackbone):
         return model
 
     @classmethod
-    def untrained(cls, seed: int = 0, *, device: str = "cpu") -> "Small":
-        """The same network with random weights: what the architecture alone gives."""
-        with as_file(embedded_weights()) as inside:
-            config = small_net.load(inside).config
+    def untrained(
+        cls, seed: int = 0, *, config: small_net.NetConfig | None = None, device: str = "cpu"
+    ) -> "Small":
+        """A network with random weights: what the architecture alone gives.
+
+        Args:
+            seed: of the weights.
+            config: the network's shape; by default the embedded one's.
+            device: where to run.
+        """
+        if config is None:
+            with as_file(embedded_weights()) as inside:
+                config = small_net.load(inside).config
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = small_net.build(config).eval().requires_grad_(False)

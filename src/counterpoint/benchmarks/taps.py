@@ -1,11 +1,11 @@
 """Feature maps at several taps of one forward pass, single or joined ("up:1+up:2")."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from counterpoint.backbones.base import Backbone
 from counterpoint.errors import UnknownName
-from counterpoint.features import FeatureMap
+from counterpoint.features import FeatureMap, join
 from counterpoint.images import Picture
 from counterpoint.options import Options
 
@@ -39,17 +39,12 @@ def extract_joined(
     options = options if t is None else replace(options, t=t)
     singles = list(dict.fromkeys(single for name in names for single in name.split("+")))
     found = backbone.extract_taps(list(pictures), singles, options)
-    return [{name: _joined(maps, name) for name in names} for maps in found]
+    return [
+        {name: join([maps[single] for single in name.split("+")]) for name in names}
+        for maps in found
+    ]
 
 
 def timestep(fmap: FeatureMap) -> int | None:
     """The time step behind a map; None: no noise."""
     return next(iter(fmap.provenance.timesteps), None)
-
-
-def _joined(maps: Mapping[str, FeatureMap], name: str) -> FeatureMap:
-    """One tap's map, or several of equal weight."""
-    first, *others = (maps[single] for single in name.split("+"))
-    for count, other in enumerate(others, 2):
-        first = first.concat(other, 1 / count)
-    return first
