@@ -2,9 +2,12 @@
 
 import json
 import struct
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from operator import index
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from textwrap import shorten
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,6 +24,8 @@ from counterpoint.options import Options
 
 FORMAT = "counterpoint/feature-map/1"
 METADATA_KEY = "counterpoint"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +207,8 @@ class FeatureMap:
         """Concatenate with another map of the same picture, on the finer of the two grids.
 
         Every cell of both maps is normalised first; ``weight`` is ``other``'s share of the
-        squared length, so cosines of the result are the weighted means of both maps' cosines.
+        squared length, so cosines of the result are the weighted means of both maps' cosines. The
+        tap in the provenance becomes "a+b", with the weight ("a+b@0.3") where it is not a half.
         """
         if not 0 <= weight <= 1:
             raise BadInput(f"expected a weight from 0 to 1, got {weight}")
@@ -217,7 +223,7 @@ class FeatureMap:
             mine,
             model=_both(mine.model, theirs.model),
             weights_sha256=_both(mine.weights_sha256, theirs.weights_sha256),
-            tap=f"{mine.tap}+{theirs.tap}",
+            tap=f"{mine.tap}+{theirs.tap}" + ("" if weight == 0.5 else f"@{weight:g}"),
             timesteps=tuple(dict.fromkeys(mine.timesteps + theirs.timesteps)),
         )
         return replace(finer, values=torch.cat(parts), provenance=joined)
@@ -311,13 +317,15 @@ def read_header(path: str | Path) -> FeatureHeader:
         for name in ("timesteps", "size_wh"):  # JSON has no tuples
             if provenance.get(name) is not None:
                 provenance[name] = tuple(provenance[name])
-        shape = header["values"]["shape"]
+        channels, rows, columns = (index(side) for side in header["values"]["shape"])
         return FeatureHeader(
-            shape=(shape[0], shape[1], shape[2]),
+            shape=(channels, rows, columns),
             dtype=header["values"]["dtype"],
-            image_size_wh=(geometry["image_size_wh"][0], geometry["image_size_wh"][1]),
-            input_size_wh=(geometry["input_size_wh"][0], geometry["input_size_wh"][1]),
-            to_input=PixelTransform(tuple(geometry["scale_xy"]), tuple(geometry["offset_xy"])),
+            image_size_wh=_pair(geometry["image_size_wh"], index),
+            input_size_wh=_pair(geometry["input_size_wh"], index),
+            to_input=PixelTransform(
+                _pair(geometry["scale_xy"], float), _pair(geometry["offset_xy"], float)
+            ),
             provenance=Provenance(**provenance),
         )
     except FeatureFileError:
@@ -341,10 +349,16 @@ _FOREIGN = (
 
 
 def _damaged(path: str | Path, error: Exception) -> str:
+    reason = shorten(f"{type(error).__name__}: {error}", 120)
     return (
         f"expected a counterpoint feature file, got {path}, which is damaged, cut off or foreign "
-        f"({type(error).__name__}: {error}); delete it and extract again"
+        f"({reason}); delete it and extract again"
     )
+
+
+def _pair(entry: Any, number: Callable[[Any], T]) -> tuple[T, T]:
+    first, second = entry
+    return number(first), number(second)
 
 
 def _raw_header(path: Path) -> dict[str, Any]:
@@ -363,6 +377,15 @@ def _raw_header(path: Path) -> dict[str, Any]:
 
 def _both(mine: str, theirs: str) -> str:
     return mine if mine == theirs else f"{mine}+{theirs}"
+
+
+def join(maps: Sequence[FeatureMap]) -> FeatureMap:
+    """Several maps of one picture concatenated, each with the same weight; one stays as it is."""
+    joined = maps[0]
+    for count, other in enumerate(maps[1:], 2):
+        joined = joined.concat(other, 1 / count)
+    taps = "+".join(fmap.provenance.tap for fmap in maps)
+    return replace(joined, provenance=replace(joined.provenance, tap=taps))
 
 
 def sample_grid(

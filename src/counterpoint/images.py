@@ -14,9 +14,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -144,6 +144,8 @@ def load_picture(source: ImageLike) -> Picture:
 def find_pictures(places: list[str] | list[Path]) -> list[Path]:
     """Paths of the pictures at files, folders (recursively, by ending) and glob patterns, sorted.
 
+    Hidden files and folders are passed over, as by patterns: thumbnails, half-written files.
+
     Raises:
         ImageError: a place that holds no picture.
     """
@@ -152,8 +154,7 @@ def find_pictures(places: list[str] | list[Path]) -> list[Path]:
         path = Path(place)
         # os.path answers False where Path raises, such as for a name too long.
         if os.path.isdir(place):  # noqa: PTH112
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
-            inside = [p for p in inside if not p.is_dir()]
+            inside = sorted(p for p in path.rglob("*") if _is_shown_picture(p, path))
         elif os.path.exists(place) or not glob.has_magic(str(place)):  # noqa: PTH110
             inside = [path]
         else:
@@ -163,6 +164,11 @@ def find_pictures(places: list[str] | list[Path]) -> list[Path]:
             raise ImageError(f"expected pictures at {place}, found none; check folder or pattern")
         found.extend(inside)
     return list(dict.fromkeys(found))
+
+
+def _is_shown_picture(path: Path, folder: Path) -> bool:
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix.lower() in SUFFIXES and not hidden and not path.is_dir()
 
 
 def _read(path: Path) -> UInt8[np.ndarray, "rows columns 3"]:
@@ -183,7 +189,7 @@ def _read(path: Path) -> UInt8[np.ndarray, "rows columns 3"]:
         raise ImageError(f"expected the path of a picture, got {str(path)!r}: {error}") from error
 
 
-def _decode(file: IO[bytes], name: str) -> UInt8[np.ndarray, "rows columns 3"]:
+def _decode(file: BytesIO | BufferedReader, name: str) -> UInt8[np.ndarray, "rows columns 3"]:
     with _decoding(name):
         if not file.read(1):
             raise ImageError(f"expected a picture, got an empty file: {name}")
@@ -234,6 +240,7 @@ def _to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "rows columns 3"
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says; where the EXIF cannot be read, as it is."""
+    image.load()  # before the EXIF is asked: loading turns a TIFF by itself
     try:
         turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
     except Exception:  # whatever PIL raises on damaged EXIF, the pixels may be sound

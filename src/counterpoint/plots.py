@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,8 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from counterpoint.errors import BadInput
+from counterpoint.features import FeatureMap
 from counterpoint.files import atomic_path
-from counterpoint.geometry import PixelTransform
+from counterpoint.geometry import PixelTransform, SizeWH
 from counterpoint.images import Picture
 from counterpoint.matching import Matches
 
@@ -21,6 +23,7 @@ Canvas = UInt8[np.ndarray, "_ _ 3"]
 Spot = Float[np.ndarray, "2"]
 
 MARGIN_PX = 12
+_FINE = 2  # marks are drawn this much larger, then reduced: smooth edges
 _PAPER = (250, 250, 248)
 _INK = (40, 40, 40)
 
@@ -36,23 +39,31 @@ def draw_matches(
         matches: what `match` returned for them.
         height_px: of the drawing.
         lines: join the points of each match.
+
+    Raises:
+        BadInput: the matches are of pictures of other sizes.
     """
-    panels, placed = _side_by_side([source, target], height_px)
-    starts = placed[0].apply(matches.source_px)
-    ends = placed[1].apply(matches.target_px)
+    if (matches.source_size_wh, matches.target_size_wh) != (source.size_wh, target.size_wh):
+        raise BadInput(
+            f"expected matches of pictures of {source.size_wh} and {target.size_wh}, "
+            f"got of {matches.source_size_wh} and {matches.target_size_wh}"
+        )
+    canvas, panels = _side_by_side([source, target], height_px)
+    starts = panels[0].placed.apply(matches.source_px)
+    ends = panels[1].placed.apply(matches.target_px)
     colours = distinct_colours(len(matches))
-    image = Image.fromarray(panels).convert("RGBA")
-    layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
-    pen = ImageDraw.Draw(layer)
+    alphas = (90 + 165 * matches.confidence).astype(int).tolist()
+    marks = _Marks((canvas.shape[1], canvas.shape[0]), height_px)
     crowded = len(matches) > 24
-    for i in np.argsort(matches.confidence, kind="stable"):
-        alpha = int(70 + 185 * matches.confidence[i])
-        colour = (*colours[i], alpha)
-        if lines:
-            pen.line([*starts[i], *ends[i]], fill=(*colours[i], alpha * 2 // 3), width=2)
-        for spot in (starts[i], ends[i]):
-            _spot(pen, spot, colour, "" if crowded else str(i + 1), height_px)
-    return np.asarray(Image.alpha_composite(image, layer).convert("RGB"))
+    rising = np.argsort(matches.confidence, kind="stable").tolist()
+    for i in rising if lines else ():
+        marks.line(starts[i], ends[i], (*colours[i], alphas[i] * 3 // 4))
+    for i in rising:
+        for spot, panel in zip((starts[i], ends[i]), panels, strict=True):
+            marks.spot(spot, (*colours[i], alphas[i]))
+            if not crowded:
+                marks.label(str(i + 1), spot, panel)
+    return marks.over(canvas)
 
 
 def draw_heat(
@@ -70,46 +81,79 @@ def draw_heat(
         point_px: where to set a cross; by default at the maximum.
         height_px: of the drawing.
     """
-    scores = torch.as_tensor(similarity).float().cpu().numpy()
+    scores = torch.as_tensor(similarity).detach().float().cpu().numpy()
     if scores.shape != picture.rgb.shape[:2]:
         raise BadInput(f"expected a map of shape {picture.rgb.shape[:2]}, got {scores.shape}")
     if point_px is None:
         row, column = np.unravel_index(int(np.argmax(scores)), scores.shape)
         point_px = (float(column), float(row))
-    low, high = float(scores.min()), float(scores.max())
-    # The square sharpens the peak: cosines over one picture crowd together near the top.
-    level = ((scores - low) / max(high - low, 1e-12)) ** 2
-    heat = cv2.applyColorMap((level * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
-    grey = cv2.cvtColor(picture.rgb, cv2.COLOR_RGB2GRAY)[..., None]
+    heat = cv2.applyColorMap(_levels(scores), cv2.COLORMAP_INFERNO)[..., ::-1]
+    grey = cv2.cvtColor(np.ascontiguousarray(picture.rgb), cv2.COLOR_RGB2GRAY)[..., None]
     mixed = (0.35 * grey + 0.65 * heat).astype(np.uint8)
-    canvas, (placed,) = _side_by_side([Picture(mixed, picture.name)], height_px)
-    image = Image.fromarray(canvas)
-    _cross(ImageDraw.Draw(image), placed.apply(point_px)[0], height_px)
-    return np.asarray(image)
+    return draw_query(Picture(mixed, picture.name), point_px, height_px=height_px)
+
+
+def _levels(scores: Float[np.ndarray, "rows columns"]) -> UInt8[np.ndarray, "rows columns"]:
+    """From the lowest to the highest score, 0 to 255; -1 stands for padding and is left out."""
+    if not np.isfinite(scores).all():
+        raise BadInput("expected a finite similarity map, got NaN or infinity")
+    high = float(scores.max())
+    low = float(scores.min(where=scores > -1, initial=high))
+    # The square sharpens the peak: cosines over one picture crowd together near the top.
+    return (np.clip((scores - low) / max(high - low, 1e-12), 0, 1) ** 2 * 255).astype(np.uint8)
 
 
 def draw_query(picture: Picture, point_px: ArrayLike, *, height_px: int = 480) -> Canvas:
     """A picture with one point marked: the left half of a heat map's pair."""
-    canvas, (placed,) = _side_by_side([picture], height_px)
-    image = Image.fromarray(canvas)
-    _cross(ImageDraw.Draw(image), placed.apply(point_px)[0], height_px)
-    return np.asarray(image)
+    canvas, [panel] = _side_by_side([picture], height_px)
+    marks = _Marks((canvas.shape[1], canvas.shape[0]), height_px)
+    marks.cross(panel.placed.apply(point_px)[0])
+    return marks.over(canvas)
 
 
 def draw_components(
-    pictures: Sequence[Picture], colours: Sequence[ArrayLike], *, height_px: int = 320
+    pictures: Sequence[Picture],
+    colours: Sequence[ArrayLike],
+    *,
+    maps: Sequence[FeatureMap] | None = None,
+    height_px: int = 320,
 ) -> Canvas:
-    """Pictures above, their cells' colours (rows, columns, 3), 0 to 1, below."""
+    """Pictures above, their cells' colours below.
+
+    Args:
+        pictures: the pictures.
+        colours: of each picture's cells, (rows, columns, 3), 0 to 1.
+        maps: the feature maps that the colours are of; needed where the input was padded, to set
+            each cell where it lies. By default the cells span the picture.
+        height_px: of each row.
+    """
     above = [_fit_height(p.rgb, height_px) for p in pictures]
     below = [
-        cv2.resize(
-            (np.asarray(c, dtype=np.float32) * 255).round().astype(np.uint8),
-            (top.shape[1], top.shape[0]),
-            interpolation=cv2.INTER_NEAREST,
-        )
-        for c, top in zip(colours, above, strict=True)
+        _shown_on((top.shape[1], top.shape[0]), np.asarray(cells, dtype=np.float32), fmap)
+        for top, cells, fmap in zip(above, colours, maps or [None] * len(above), strict=True)
     ]
     return stack_rows([join_columns(above), join_columns(below)])
+
+
+def _shown_on(
+    size_wh: SizeWH, cells: Float[np.ndarray, "grid_rows grid_columns 3"], fmap: FeatureMap | None
+) -> Canvas:
+    """A drawing of the picture in which each pixel has its nearest cell's colour.
+
+    Cells on padding, which lies right and below, take no part.
+    """
+    rows, columns, _ = cells.shape
+    last_y, last_x = rows - 1, columns - 1
+    if fmap is not None and fmap.valid is not None and bool(fmap.valid.any()):
+        last_y, last_x = fmap.valid.nonzero().amax(dim=0).tolist()
+    if fmap is None:
+        to_grid = PixelTransform.resize(size_wh, (columns, rows))
+    else:
+        to_grid = PixelTransform.resize(size_wh, fmap.image_size_wh).then(fmap.to_grid)
+    diagonal = np.repeat(np.arange(max(size_wh))[:, None], 2, axis=1)
+    x, y = np.rint(to_grid.apply(diagonal)).astype(int).T
+    x, y = x[: size_wh[0]].clip(0, last_x), y[: size_wh[1]].clip(0, last_y)
+    return (np.clip(cells[y][:, x], 0, 1) * 255).round().astype(np.uint8)
 
 
 def draw_strip(pictures: Sequence[Picture], *, height_px: int = 256, columns: int = 6) -> Canvas:
@@ -121,6 +165,7 @@ def draw_strip(pictures: Sequence[Picture], *, height_px: int = 256, columns: in
 
 def join_columns(panels: Sequence[Canvas]) -> Canvas:
     """Panels beside each other with a margin between."""
+    _require_some(panels)
     height = max(p.shape[0] for p in panels)
     gap = _blank(height, MARGIN_PX)
     parts: list[Canvas] = []
@@ -131,12 +176,18 @@ def join_columns(panels: Sequence[Canvas]) -> Canvas:
 
 def stack_rows(panels: Sequence[Canvas]) -> Canvas:
     """Panels below each other with a margin between."""
+    _require_some(panels)
     width = max(p.shape[1] for p in panels)
     gap = _blank(MARGIN_PX, width)
     parts: list[Canvas] = []
     for panel in panels:
         parts += [_grow(panel, columns=width), gap]
     return np.concatenate(parts[:-1], axis=0)
+
+
+def _require_some(panels: Sequence[Canvas]) -> None:
+    if not panels:
+        raise BadInput("expected at least one picture to draw, got none")
 
 
 def save_png(canvas: Canvas, path: str | Path) -> Path:
@@ -156,18 +207,26 @@ def distinct_colours(count: int) -> list[tuple[int, int, int]]:
     return [tuple(c) for c in cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0].tolist()]
 
 
-def _side_by_side(
-    pictures: Sequence[Picture], height_px: int
-) -> tuple[Canvas, list[PixelTransform]]:
-    """Pictures at one height in a row, and where each picture's pixels went."""
-    panels = [_fit_height(p.rgb, height_px) for p in pictures]
-    placed: list[PixelTransform] = []
+class _Panel(NamedTuple):
+    """A picture in a drawing: where its pixels went, and the first and last column it fills."""
+
+    placed: PixelTransform
+    left: int
+    right: int
+
+
+def _side_by_side(pictures: Sequence[Picture], height_px: int) -> tuple[Canvas, list[_Panel]]:
+    """Pictures at one height in a row, and where each lies."""
+    drawn = [_fit_height(p.rgb, height_px) for p in pictures]
+    panels: list[_Panel] = []
     left = 0
-    for picture, panel in zip(pictures, panels, strict=True):
-        resize = PixelTransform.resize(picture.size_wh, (panel.shape[1], panel.shape[0]))
-        placed.append(resize.then(PixelTransform.pad(left, 0)))
-        left += panel.shape[1] + MARGIN_PX
-    return join_columns(panels), placed
+    for picture, canvas in zip(pictures, drawn, strict=True):
+        width = canvas.shape[1]
+        resize = PixelTransform.resize(picture.size_wh, (width, canvas.shape[0]))
+        placed = resize.then(PixelTransform.pad(left, 0))
+        panels.append(_Panel(placed, left, left + width - 1))
+        left += width + MARGIN_PX
+    return join_columns(drawn), panels
 
 
 def _fit_height(rgb: Canvas, height_px: int) -> Canvas:
@@ -192,7 +251,11 @@ def _grow(panel: Canvas, *, rows: int = 0, columns: int = 0) -> Canvas:
 
 def _captioned(panel: Canvas, text: str) -> Canvas:
     strip = Image.fromarray(_blank(24, panel.shape[1]))
-    ImageDraw.Draw(strip).text((4, 3), text, fill=_INK, font=_font(15))
+    pen, font = ImageDraw.Draw(strip), _font(15)
+    shown = " ".join(text.split())[-300:]
+    while len(shown) > 1 and pen.textlength(shown, font) > panel.shape[1] - 8:
+        shown = "…" + shown[2:]  # of a path, the end says most
+    pen.text((4, 3), shown, fill=_INK, font=font)
     return np.concatenate([panel, np.asarray(strip)])
 
 
@@ -200,27 +263,55 @@ def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
 
 
-def _spot(
-    pen: ImageDraw.ImageDraw, spot: Spot, colour: tuple[int, ...], label: str, height_px: int
-) -> None:
-    x, y = spot.tolist()
-    r = max(3.0, height_px / 80)
-    ring = (255, 255, 255, colour[-1])
-    pen.ellipse([x - r, y - r, x + r, y + r], fill=colour, outline=ring, width=2)
-    if label:
-        pen.text(
-            (x + r + 2, y - r - 4),
-            label,
-            fill=(255, 255, 255, 255),
-            font=_font(max(12, height_px // 30)),
-            stroke_width=2,
-            stroke_fill=(0, 0, 0, 200),
-        )
+class _Marks:
+    """Lines, dots and labels over a drawing, smooth at their edges.
 
+    Args:
+        size_wh: of the drawing, pixels.
+        height_px: the height that sets the marks' sizes.
+    """
 
-def _cross(pen: ImageDraw.ImageDraw, spot: Spot, height_px: int) -> None:
-    x, y = spot.tolist()
-    r = max(6.0, height_px / 40)
-    for width, colour in ((5, (0, 0, 0)), (2, (255, 255, 255))):
-        pen.line([x - r, y, x + r, y], fill=colour, width=width)
-        pen.line([x, y - r, x, y + r], fill=colour, width=width)
+    def __init__(self, size_wh: SizeWH, height_px: int) -> None:
+        self._size_wh = size_wh
+        large_wh = (size_wh[0] * _FINE, size_wh[1] * _FINE)
+        self._large = PixelTransform.resize(size_wh, large_wh)
+        self._layer = Image.new("RGBA", large_wh, (0, 0, 0, 0))
+        self._pen = ImageDraw.Draw(self._layer)
+        self._radius = max(4.0, height_px / 80)
+        self._font = _font(max(12, height_px // 30) * _FINE)
+
+    def line(self, start: Spot, end: Spot, colour: tuple[int, ...]) -> None:
+        """From point to point, with a dark edge that shows it on any ground."""
+        ends = self._large.apply([start, end]).ravel().tolist()
+        self._pen.line(ends, fill=(0, 0, 0, colour[-1] // 2), width=4 * _FINE)
+        self._pen.line(ends, fill=colour, width=2 * _FINE)
+
+    def spot(self, spot: Spot, colour: tuple[int, ...]) -> None:
+        """A dot with a light rim."""
+        x, y = self._large.apply(spot)[0].tolist()
+        r, rim = self._radius * _FINE, (255, 255, 255, colour[-1])
+        self._pen.ellipse([x - r, y - r, x + r, y + r], colour, rim, width=2 * _FINE)
+
+    def label(self, text: str, spot: Spot, panel: _Panel) -> None:
+        """Right of a dot and above it, or where there is room inside the panel."""
+        (x, y), gap = spot.tolist(), self._radius + 2
+        width, rise = self._pen.textlength(text, self._font) / _FINE, self._radius + 4
+        before = x + gap + width > panel.right and x - gap - width >= panel.left
+        y = float(np.clip(y - rise, 0, max(0, self._size_wh[1] - 2 * rise - 4)))
+        at = self._large.apply((x - gap - width if before else x + gap, y))[0].tolist()
+        ink, edge = (255, 255, 255, 255), (0, 0, 0, 200)
+        self._pen.text(at, text, ink, self._font, stroke_width=2 * _FINE, stroke_fill=edge)
+
+    def cross(self, spot: Spot) -> None:
+        """A white cross with a dark edge."""
+        x, y = self._large.apply(spot)[0].tolist()
+        r = 2 * self._radius * _FINE
+        for width, colour in ((5, (0, 0, 0, 255)), (2, (255, 255, 255, 255))):
+            self._pen.line([x - r, y, x + r, y], colour, width * _FINE)
+            self._pen.line([x, y - r, x, y + r], colour, width * _FINE)
+
+    def over(self, canvas: Canvas) -> Canvas:
+        """The drawing with the marks on it."""
+        marks = self._layer.reduce(_FINE)
+        ground = Image.fromarray(canvas).convert("RGBA")
+        return np.array(Image.alpha_composite(ground, marks).convert("RGB"))

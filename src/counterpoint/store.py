@@ -41,7 +41,7 @@ class FeatureFolder:
         """Whether a valid file made in just this way is there; damaged files do not count.
 
         Raises:
-            StorageError: a file is there that was made in another way.
+            StorageError: a file is there that was made in another way, or of another picture.
         """
         path = self.path_for(picture)
         try:
@@ -49,14 +49,15 @@ class FeatureFolder:
         except FeatureFileError:
             return False
         theirs, ours = comparable(found), comparable(expected)
-        same_picture = theirs.pop("picture_sha256") == ours.pop("picture_sha256")
         for name, value in ours.items():
             if theirs[name] != value:
-                raise StorageError(
-                    f"{path} was made with {name} = {theirs[name]!r}, asked was {value!r}; "
-                    "choose another --out, or --overwrite"
+                differs = (
+                    f"is of another picture than {picture}"
+                    if name == "picture_sha256"
+                    else f"was made with {name} = {theirs[name]!r}, asked was {value!r}"
                 )
-        return same_picture
+                raise StorageError(f"{path} {differs}; choose another --out, or --overwrite")
+        return True
 
 
 class FeatureCache:

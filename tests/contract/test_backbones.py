@@ -8,6 +8,7 @@ from counterpoint.backbones import load
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.features import FeatureMap
 from counterpoint.images import load_picture
+from counterpoint.matching import match
 from counterpoint.options import Options
 
 NAMES = ("small", "tiny-sd", "rgb", "sift")
@@ -136,10 +137,12 @@ def test_odd_sizes_run(model, options, photo):
         assert (inside <= np.asarray(fmap.grid_wh) - 0.5).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 2000, 3)])
-def test_extreme_pictures_run(model, options, shape):
-    [fmap] = model.extract([np.full(shape, 200, np.uint8)], options)
+@pytest.mark.parametrize("shape", [(1, 1, 3), (2, 3, 3), (5, 2000, 3)])
+@pytest.mark.parametrize("fit", ["squash", "pad", "keep"])
+def test_extreme_pictures_run_and_match_themselves(model, options, shape, fit):
+    [fmap] = model.extract([np.full(shape, 200, np.uint8)], options.but(fit=fit))
     assert torch.isfinite(fmap.values).all()
+    assert len(match(fmap, fmap, [(0, 0)])) == 1
 
 
 def test_provenance_is_complete(model, options, photo):

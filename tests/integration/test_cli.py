@@ -175,7 +175,7 @@ def test_ctrl_c_in_the_middle_of_extract_leaves_only_whole_files(photo, tmp_path
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         deadline = time.monotonic() + 120
-        while len(list(out.glob("*.safetensors"))) < 3 and time.monotonic() < deadline:
+        while len(list(out.glob("[!.]*.safetensors"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)

@@ -381,14 +381,18 @@ def _runs_of_one_size(fitted: list[FittedPicture]) -> Iterator[list[int]]:
 def _valid_cells(
     valid: Bool[np.ndarray, "rows columns"] | None, input_wh: SizeWH, grid_wh: SizeWH
 ) -> Bool[Tensor, "grid_rows grid_columns"] | None:
-    """Which cells have their centre on the picture, given which input pixels are."""
+    """Which cells have their centre on the picture, given which input pixels are.
+
+    Padding lies right and below. The first row and column always count: a picture may be smaller
+    than half a cell.
+    """
     if valid is None:
         return None
-    to_input = PixelTransform.resize(grid_wh, input_wh)
-    w, h = grid_wh
-    cells = to_input.apply(np.stack(np.meshgrid(np.arange(w), np.arange(h)), -1).reshape(-1, 2))
-    x, y = np.round(cells).astype(int).T
-    return torch.from_numpy(valid[y, x].reshape(h, w))
+    ends = np.repeat(np.arange(max(grid_wh)), 2).reshape(-1, 2)
+    centres = PixelTransform.resize(grid_wh, input_wh).apply(ends).round().astype(int)
+    columns, rows = valid[0][centres[: grid_wh[0], 0]], valid[:, 0][centres[: grid_wh[1], 1]]
+    columns[0] = rows[0] = True
+    return torch.from_numpy(rows[:, None] & columns)
 
 
 def check_t(t: int) -> int:

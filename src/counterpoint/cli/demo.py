@@ -79,7 +79,7 @@ def _across_species(model: "Backbone", out: Path, shown: "Console") -> list[Path
     return [
         save_png(draw_matches(person, cat, matches), out / "face-matches.png"),
         save_png(join_columns(pair), out / "face-heat.png"),
-        save_png(draw_components([person, cat], colours), out / "face-pca.png"),
+        save_png(draw_components([person, cat], colours, maps=maps), out / "face-pca.png"),
     ]
 
 

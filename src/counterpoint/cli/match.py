@@ -27,9 +27,7 @@ def match(
     source: Path,
     /,
     *targets: Path,
-    at: Annotated[
-        list[str] | None, Parameter(negative="", allow_leading_hyphen=True)
-    ] = None,
+    at: Annotated[list[str] | None, Parameter(negative="", allow_leading_hyphen=True)] = None,
     grid: int = 64,
     mutual: bool = False,
     subpixel: Subpixel = "argmax",

@@ -35,6 +35,6 @@ def pca(
     loaded = [load_picture(path) for path in find_pictures(list(pictures))]
     maps = open_model(options).extract(loaded, options)
     colours, _ = joint_pca(maps, foreground=mask)
-    save_png(draw_components(loaded, colours), out)
+    save_png(draw_components(loaded, colours, maps=maps), out)
     console().print(f"wrote {out}")
     return 0

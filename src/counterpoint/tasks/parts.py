@@ -10,10 +10,10 @@ from torch import Tensor
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
 
-Colours = Float[Tensor, "rows columns 3"]
-Mask = Bool[Tensor, "rows columns"]
+Colours = Float[Tensor, "_ _ 3"]
+Mask = Bool[Tensor, "_ _"]
 
-_ROUNDING = 1e-6
+_ROUNDING = 1e-5
 """Of unit vectors in float32."""
 
 
