@@ -7,6 +7,7 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 import torch
+from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,7 +44,7 @@ class Small(DiffusionBackbone):
         place = nullcontext(path) if path.is_file() else as_file(embedded_weights())
         with place as file:
             weights = small_net.load(file)
-            self._use(weights.network(dtype), file_sha256(file))
+            self._use(_fused(weights.network(dtype)), file_sha256(file))
         self.history = weights.history
 
     @classmethod
@@ -74,7 +75,7 @@ class Small(DiffusionBackbone):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = small_net.build(config).eval().requires_grad_(False)
-        return cls.from_network(network, name="small, untrained", device=device)
+        return cls.from_network(_fused(network), name="small, untrained", device=device)
 
     def _use(self, network: small_net.SmallNet, sha256: str) -> None:
         self.config = network.config
@@ -116,6 +117,18 @@ class Small(DiffusionBackbone):
         steps = torch.full((len(noisy),), t, device=noisy.device)
         last = modules[max(taps, key=order.index)]
         return run_to_taps(modules, last, lambda: self._net(noisy, steps))
+
+
+def _fused(network: small_net.SmallNet) -> small_net.SmallNet:
+    """The network with fused attention.
+
+    Training keeps plain products, which are faster in bf16 on a CPU; on the grids of whole
+    photographs their matrix of all pairs of cells costs more than the rest of the network.
+    """
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.set_processor(AttnProcessor2_0())
+    return network
 
 
 def embedded_weights() -> Traversable:
