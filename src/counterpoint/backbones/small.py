@@ -5,6 +5,7 @@ from dataclasses import replace
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from diffusers.models.attention_processor import Attention, AttnProcessor2_0
@@ -127,7 +128,7 @@ def _fused(network: small_net.SmallNet) -> small_net.SmallNet:
     """
     for module in network.modules():
         if isinstance(module, Attention):
-            module.set_processor(AttnProcessor2_0())
+            module.set_processor(cast("Any", AttnProcessor2_0()))
     return network
 
 

@@ -94,14 +94,14 @@ def _two_views(model: "Backbone", out: Path, shown: "Console") -> list[Path]:
     from counterpoint.plots import draw_matches, save_png
 
     left, right, disparity = data.stereo_motorcycle()
-    pictures = [Picture(left, "left view"), Picture(right, "right view")]
-    points, truth = _with_truth(grid_points(pictures[0].size_wh, 250), disparity)
+    views = Picture(left, "left view"), Picture(right, "right view")
+    points, truth = _with_truth(grid_points(views[0].size_wh, 250), disparity)
     # Geometry wants fine grids: the pictures' own size.
-    maps = model.extract(pictures, Options(fit="keep"))
+    maps = model.extract(views, Options(fit="keep"))
     matches = match(maps[0], maps[1], points)
     _print_errors(shown, matches, truth, maps[0])
     confident = matches.select(matches.confidence.argsort()[::-1][:40])
-    return [save_png(draw_matches(*pictures, confident), out / "views-matches.png")]
+    return [save_png(draw_matches(*views, confident), out / "views-matches.png")]
 
 
 def _with_truth(points: "np.ndarray", disparity: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":

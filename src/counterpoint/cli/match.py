@@ -17,6 +17,7 @@ from counterpoint.cli.common import (
 
 if TYPE_CHECKING:
     from counterpoint.features import FeatureMap
+    from counterpoint.geometry import Points
     from counterpoint.images import Picture
     from counterpoint.matching import Matches
 
@@ -95,7 +96,7 @@ def match(
 
 
 def _match(
-    source: "FeatureMap", target: "FeatureMap", points: object, subpixel: Subpixel, mutual: bool
+    source: "FeatureMap", target: "FeatureMap", points: "Points", subpixel: Subpixel, mutual: bool
 ) -> "Matches":
     from counterpoint.matching import match as find
 
