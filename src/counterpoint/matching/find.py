@@ -1,0 +1,209 @@
+"""Points of one picture in another, at full resolution."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from counterpoint.errors import BadInput, PointError, UnknownName
+from counterpoint.features import FeatureMap
+from counterpoint.geometry import Points, require_inside
+from counterpoint.matching.exact import Disc, best_pixels, picture_rows
+from counterpoint.matching.matches import Matches
+from counterpoint.matching.prepared import PreparedMap, prepare
+
+Subpixel = Literal["argmax", "window"]
+
+
+def match(
+    source: FeatureMap | PreparedMap,
+    target: FeatureMap | PreparedMap,
+    points_px: ArrayLike,
+    *,
+    subpixel: Subpixel = "argmax",
+    window_cells: int = 3,
+    temperature: float = 0.02,
+    margin_radius: float = 0.1,
+    cycle: bool = True,
+    chunk: int = 256,
+) -> Matches:
+    """Find points of the source picture in the target picture.
+
+    The match is the target's whole pixel of the largest cosine similarity when both maps are
+    upsampled bilinearly (``align_corners=False``) to their pictures' sizes and normalised after:
+    DIFT, section 3 (Tang et al. 2023), and protocol ``dift``. Of pixels that tie exactly, the
+    first in row-major order is taken. A zero vector has the cosine 0 with everything.
+
+    Args:
+        source: features of the source picture.
+        target: features of the target picture; a `PreparedMap` where there will be more queries.
+        points_px: (N, 2), x and y in the source picture's pixels; whole numbers or not.
+        subpixel: "argmax" for that pixel itself. "window" for the mean of the grid cells around
+            it, weighted by ``softmax(cosine / temperature)`` (the window soft-argmax of
+            GeoAware-SC, Zhang et al. 2024), not on whole pixels and free of the grid's pull.
+        window_cells: the window reaches this many cells to each side of the one nearest the pixel.
+        temperature: of that softmax, in units of cosine.
+        margin_radius: the neighbourhood that `Matches.margin` leaves out, a disc of this share of
+            the target picture's longer side, but of two cells' distance at least.
+        cycle: also match back, for `Matches.cycle_px`. Costs as much again.
+        chunk: queries at once; memory grows with it, the result does not depend on it.
+
+    >>> import torch
+    >>> values = torch.randn(16, 6, 6, generator=torch.Generator().manual_seed(0))
+    >>> left, right = FeatureMap(values, (60, 60)), FeatureMap(values.flip(2), (60, 60))
+    >>> found = match(left, right, [(15, 24), (44, 5)])
+    >>> found.target_px.tolist(), found.cycle_px.tolist()
+    ([[44.0, 24.0], [15.0, 5.0]], [0.0, 0.0])
+
+    Raises:
+        PointError: a point outside the source picture.
+        BadInput: maps of different channels, NaN or infinite features, parameters out of range.
+    """
+    ready_source, ready_target = prepare(source), prepare(target)
+    points_px = require_inside(points_px, ready_source.size_wh, "the source picture")
+    how = _How(subpixel, window_cells, temperature, margin_radius, chunk)
+    found = _locate(ready_target, ready_source.vectors(points_px), how)
+    cycle_px = np.full(len(points_px), np.nan)
+    if cycle:
+        vectors = ready_target.vectors(found.points_px)
+        back = _locate(ready_source, vectors, replace(how, margin_radius=None))
+        cycle_px = np.linalg.norm(back.points_px - points_px, axis=1)
+    return Matches(
+        points_px,
+        found.points_px,
+        found.cosine,
+        found.cosine - found.rival,
+        cycle_px,
+        ready_source.size_wh,
+        ready_target.size_wh,
+    )
+
+
+def similarity_map(
+    source: FeatureMap | PreparedMap,
+    target: FeatureMap | PreparedMap,
+    point_px: ArrayLike | tuple[float | int, float | int],
+) -> Float[Tensor, "height width"]:
+    """Cosine similarity of one source point with every pixel of the target picture.
+
+    Args:
+        source: features of the source picture.
+        target: features of the target picture.
+        point_px: (x, y) in the source picture's pixels.
+
+    Returns:
+        (height, width) of the target picture, float32, -1 to 1; -1 where no valid cell is near.
+
+    >>> import torch
+    >>> fmap = FeatureMap(torch.eye(4).reshape(4, 2, 2), image_size_wh=(4, 2))
+    >>> similarity_map(fmap, fmap, (0, 0))
+    tensor([[1.0000, 0.9487, 0.3162, 0.0000],
+            [0.0000, 0.0000, 0.0000, 0.0000]])
+
+    Raises:
+        PointError: not one point, or outside the source picture.
+        BadInput: as `match`.
+    """
+    ready_source, ready_target = prepare(source), prepare(target)
+    points_px = require_inside(np.asarray(point_px), ready_source.size_wh, "the source picture")
+    if len(points_px) != 1:
+        raise PointError(f"expected one point, got {len(points_px)}")
+    [scores] = ready_target.scores(ready_source.vectors(points_px))
+    return torch.cat(list(picture_rows(ready_target, scores)))
+
+
+@dataclass(frozen=True)
+class _How:
+    """How points are located; `match` explains the fields."""
+
+    subpixel: Subpixel
+    window_cells: int
+    temperature: float
+    margin_radius: float | None
+    chunk: int
+
+    def __post_init__(self) -> None:
+        require_known("subpixel", self.subpixel, get_args(Subpixel))
+        if self.window_cells < 1 or self.chunk < 1:
+            raise BadInput(
+                "expected at least one cell in the window and one query in a chunk, "
+                f"got window_cells={self.window_cells} and chunk={self.chunk}"
+            )
+        if not self.temperature > 0:
+            raise BadInput(f"expected a temperature above 0, got {self.temperature}")
+        if self.margin_radius is not None and not self.margin_radius >= 0:
+            raise BadInput(f"expected a margin radius of at least 0, got {self.margin_radius}")
+
+
+@dataclass(frozen=True)
+class _Located:
+    """Where vectors lie: points (N, 2), their cosines (N,) and the rivals' (N,)."""
+
+    points_px: Points
+    cosine: Float[np.ndarray, " n"]
+    rival: Float[np.ndarray, " n"]
+
+
+def _locate(ready: PreparedMap, vectors: Float[Tensor, "n channels"], how: _How) -> _Located:
+    parts = [_locate_some(ready, some, how) for some in vectors.split(how.chunk) if len(some)]
+    if not parts:
+        return _Located(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
+    return _Located(
+        np.concatenate([part.points_px for part in parts]),
+        np.concatenate([part.cosine for part in parts]),
+        np.concatenate([part.rival for part in parts]),
+    )
+
+
+def _locate_some(ready: PreparedMap, vectors: Float[Tensor, "n channels"], how: _How) -> _Located:
+    scores = ready.scores(vectors)
+    cosine, pixel = best_pixels(ready, scores)
+    rival = torch.full_like(cosine, -1)
+    if how.margin_radius is not None:
+        radius = neighbourhood_px(ready, how.margin_radius)
+        rival, _ = best_pixels(ready, scores, Disc(pixel, radius))
+    points_px = pixel.cpu().numpy().astype(np.float64)
+    if how.subpixel == "window":
+        points_px = _refine(ready, scores, points_px, how.window_cells, how.temperature)
+    return _Located(points_px, cosine.double().cpu().numpy(), rival.double().cpu().numpy())
+
+
+def neighbourhood_px(ready: PreparedMap, margin_radius: float) -> float:
+    """Radius in pixels of what counts as the same place as a match."""
+    return max(margin_radius * max(ready.size_wh), 2 * max(ready.stride_px))
+
+
+def _refine(
+    ready: PreparedMap,
+    scores: Float[Tensor, "queries rows columns"],
+    points_px: Points,
+    window_cells: int,
+    temperature: float,
+) -> Points:
+    """The softmax-weighted mean position of the cells around each point, (N, 2)."""
+    _, h, w = scores.shape
+    nearest = np.ceil(ready.to_grid.apply(points_px) - 0.5).clip(0, (w - 1, h - 1))
+    centre = torch.as_tensor(nearest, dtype=torch.long, device=scores.device)
+    across = torch.arange(-window_cells, window_cells + 1, device=scores.device)
+    column, row = (centre[:, :1] + across)[:, None, :], (centre[:, 1:] + across)[:, :, None]
+    beyond = (row < 0) | (row >= h) | (column < 0) | (column >= w)
+    row, column = row.clamp(0, h - 1), column.clamp(0, w - 1)
+    if ready.valid is not None:
+        beyond |= ~ready.valid[row, column]
+    query = torch.arange(len(scores), device=scores.device)[:, None, None]
+    cosines = scores[query, row, column] * ready.cell_inverse[row, column]
+    logits = (cosines / temperature).masked_fill(beyond, -torch.inf).flatten(1)
+    weight = logits.to(ready.fine).softmax(dim=1).reshape(beyond.shape)
+    mean = torch.stack([(weight * at).sum(dim=(1, 2)) for at in (column, row)], dim=1)
+    refined = ready.to_grid.invert().apply(mean.cpu().numpy())
+    return refined.clip(0, np.asarray(ready.size_wh) - 1)
+
+
+def require_known(kind: str, name: str, known: tuple[str, ...]) -> None:
+    """An error that names the nearest known one, unless the name is known."""
+    if name not in known:
+        raise UnknownName(kind, name, known)

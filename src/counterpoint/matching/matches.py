@@ -1,0 +1,139 @@
+"""Matches: points of one picture, where they lie in another, and how far to trust them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from counterpoint.errors import BadInput
+from counterpoint.geometry import Points, SizeWH, require_inside
+
+MARGIN_SCALE = 0.02
+"""The margin, in units of cosine, at which `Matches.confidence` reaches 63 per cent of its rest."""
+
+CYCLE_SCALE = 0.05
+"""The way back's error, in sides of the source picture, at which it falls to 37 per cent."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """One row of a `Matches`, as plain numbers; the fields are explained there."""
+
+    source_px: tuple[float, float]
+    target_px: tuple[float, float]
+    similarity: float
+    margin: float
+    cycle_px: float
+    confidence: float
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Points of a source picture and where they lie in a target picture.
+
+    Attributes:
+        source_px: (N, 2), x and y in pixels of the source picture.
+        target_px: (N, 2), in pixels of the target picture.
+        similarity: (N,), cosine of the features at the best pixel, -1 to 1.
+        margin: (N,), similarity minus the best one farther than a neighbourhood from the match;
+            -1 stands for the best one where the neighbourhood fills the picture.
+        cycle_px: (N,), distance from the source point to where the match leads back, in pixels of
+            the source picture; NaN where it was not asked for.
+        source_size_wh: width and height of the source picture, pixels.
+        target_size_wh: of the target picture.
+
+    The arrays are copies that cannot be written to.
+
+    >>> ends = np.array([[1, 2], [3, 4.0]]), np.array([[5, 6], [7, 8.0]])
+    >>> scores = np.array([0.9, 0.5]), np.array([0.2, 0]), np.array([0.0, 3])
+    >>> m = Matches(*ends, *scores, source_size_wh=(9, 9), target_size_wh=(9, 9))
+    >>> len(m), m.select(m.similarity > 0.6).target_px.tolist()
+    (2, [[5.0, 6.0]])
+    >>> [round(match.confidence, 2) for match in m]
+    [0.9, 0.0]
+
+    Raises:
+        PointError: points that are not (x, y) pairs or lie outside their picture.
+        BadInput: columns of different lengths, or similarities that are not cosines.
+    """
+
+    source_px: Points
+    target_px: Points
+    similarity: Float[np.ndarray, " n"]
+    margin: Float[np.ndarray, " n"]
+    cycle_px: Float[np.ndarray, " n"]
+    source_size_wh: SizeWH
+    target_size_wh: SizeWH
+
+    def __post_init__(self) -> None:
+        source = require_inside(self.source_px, self.source_size_wh, "the source picture")
+        target = require_inside(self.target_px, self.target_size_wh, "the target picture")
+        columns = {"source_px": source, "target_px": target}
+        for name in ("similarity", "margin", "cycle_px"):
+            columns[name] = np.asarray(getattr(self, name), dtype=np.float64).reshape(-1)
+        lengths = {name: len(column) for name, column in columns.items()}
+        if len(set(lengths.values())) != 1:
+            raise BadInput(f"expected columns of one length, got {lengths}")
+        if not (np.abs(columns["similarity"]) <= 1 + 1e-6).all():
+            raise BadInput("expected similarities from -1 to 1")
+        for name, column in columns.items():
+            frozen = column.copy()
+            frozen.setflags(write=False)
+            object.__setattr__(self, name, frozen)
+
+    @property
+    def confidence(self) -> Float[np.ndarray, " n"]:
+        """How far to trust each match, (N,), 0 to 1.
+
+        ``max(similarity, 0) * (1 - exp(-margin / 0.02)) * exp(-cycle / (0.05 * side))``: a rival
+        elsewhere brings the second factor to 0, a way back that ends elsewhere the third, where
+        ``side`` is the source picture's longer one; it is left out where the way back was not
+        asked for. Not calibrated yet: use it to rank, not as a probability.
+        """
+        alone = 1 - np.exp(-np.maximum(self.margin, 0) / MARGIN_SCALE)
+        back = np.exp(-np.nan_to_num(self.cycle_px) / (CYCLE_SCALE * max(self.source_size_wh)))
+        return np.clip(self.similarity, 0, 1) * alone * back
+
+    def __len__(self) -> int:
+        return len(self.source_px)
+
+    def __iter__(self) -> Iterator[Match]:
+        columns = (self.similarity, self.margin, self.cycle_px, self.confidence)
+        numbers = np.stack(columns, axis=1).tolist()
+        for source, target, row in zip(
+            self.source_px.tolist(), self.target_px.tolist(), numbers, strict=True
+        ):
+            yield Match((source[0], source[1]), (target[0], target[1]), *row)
+
+    def select(self, which: Bool[np.ndarray, " n"] | Int[np.ndarray, " m"] | slice) -> "Matches":
+        """Some of the matches: a mask (N,), indices in any order, or a slice."""
+        return Matches(
+            self.source_px[which],
+            self.target_px[which],
+            self.similarity[which],
+            self.margin[which],
+            self.cycle_px[which],
+            self.source_size_wh,
+            self.target_size_wh,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same as plain lists and numbers, ready for JSON (NaN becomes None)."""
+        rows = [
+            {
+                "source_px": list(match.source_px),
+                "target_px": list(match.target_px),
+                "similarity": match.similarity,
+                "margin": match.margin,
+                "cycle_px": None if np.isnan(match.cycle_px) else match.cycle_px,
+                "confidence": match.confidence,
+            }
+            for match in self
+        ]
+        return {
+            "source_size_wh": list(self.source_size_wh),
+            "target_size_wh": list(self.target_size_wh),
+            "matches": rows,
+        }
