@@ -24,6 +24,7 @@ from counterpoint.matching import (
     mutual_nearest,
     similarity_map,
 )
+from counterpoint.matching.tables import Gram
 
 # The plain reference, in float64: it builds the full-resolution map.
 
@@ -252,8 +253,26 @@ def test_tiny_pictures_and_single_cells(size_wh, grid_wh):
     assert (found.target_px <= np.array(size_wh) - 1).all()
 
 
+@pytest.mark.parametrize("grid_wh", [(1, 1), (1, 4), (5, 1), (3, 4)])
+def test_gram_maps_are_of_the_clamped_neighbours(grid_wh):
+    v = random_map(0, (9, 9), grid_wh, 5).values
+    y, x = torch.meshgrid(*(torch.arange(n) for n in v.shape[1:]), indexing="ij")
+    below, beside = (y + 1).clamp(max=grid_wh[1] - 1), (x + 1).clamp(max=grid_wh[0] - 1)
+    gram = Gram.of(v, torch.float32, torch.float64)
+    expected = {
+        "own": (v * v),
+        "right": v * v[:, y, beside],
+        "down": v * v[:, below, x],
+        "diagonal": v * v[:, below, beside],
+        "antidiagonal": v[:, y, beside] * v[:, below, x],
+    }
+    for name, products in expected.items():
+        assert getattr(gram, name).numpy() == pytest.approx(products.sum(dim=0).numpy(), abs=1e-5)
+
+
 def test_large_tiles_are_cut():
     fmap = random_map(0, (700, 300), (2, 1), 4)
+    assert [axis.longest_px for axis in PreparedMap(fmap).axes] == [128, 128]
     [row] = match(fmap, fmap, [(350, 200)])
     assert row.target_px == (350, 0)  # one row of cells: every row of pixels ties, the first counts
 
@@ -389,6 +408,25 @@ def test_the_window_finds_a_bumps_centre_between_pixels():
             error.append(np.linalg.norm(np.array(row.target_px) - centre))
     assert np.max(errors["window"]) < 0.25  # of 8 pixels' stride
     assert np.mean(errors["window"]) < 0.1 * np.mean(errors["argmax"])
+
+
+@pytest.mark.parametrize("cells", [1, 2, 9])
+def test_the_window_is_the_softmax_mean_of_the_cells_around_the_argmax(cells):
+    source, target = random_map(0, (60, 50), smooth=1), random_map(1, (90, 35), (9, 7), smooth=1)
+    points, options = random_points(2, (60, 50), 25), {"window_cells": cells, "temperature": 0.1}
+    found = match(source, target, points, subpixel="window", **options)
+    peaks = target.to_grid.apply(match(source, target, points).target_px)
+    cosines = F.normalize(source.sample(points), dim=1) @ F.normalize(
+        target.values.flatten(1), dim=0
+    )
+    x, y = np.meshgrid(np.arange(9), np.arange(7))
+    for row, (cx, cy), scores in zip(found, peaks, cosines.reshape(-1, 7, 9).numpy(), strict=True):
+        cx, cy = np.clip(cx, 0, 8), np.clip(cy, 0, 6)
+        inside = (abs(x - round(cx)) <= cells) & (abs(y - round(cy)) <= cells)
+        weight = np.where(inside, np.exp(scores / 0.1), 0)
+        mean = [(weight * at).sum() / weight.sum() for at in (x, y)]
+        expected = target.to_grid.invert().apply([mean])[0].clip(0, (89, 34))
+        assert row.target_px == pytest.approx(tuple(expected), abs=1e-3)
 
 
 def test_the_window_stays_on_valid_cells():

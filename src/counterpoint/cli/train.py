@@ -1,0 +1,159 @@
+"""`counterpoint train`: the recipe of the embedded model, live."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from counterpoint.cli.common import console
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from counterpoint.training import Report, Score, TrainConfig
+
+_SCORED = ("up:1.layer:4", "up:1")
+"""Taps whose correspondence is watched."""
+
+
+def train(
+    data: Path,
+    *,
+    out: Path = Path("out/train"),
+    preset: str = "small",
+    pictures: int | None = None,
+    seconds: float | None = None,
+    batch: int | None = None,
+    rate: float | None = None,
+    muon_rate: float | None = None,
+    seed: int | None = None,
+    init_from: Path | None = None,
+    resume: bool = True,
+    held_out: Path | None = None,
+    held_out_pairs: int = 200,
+    score_pictures: int | None = None,
+    checkpoint_seconds: float | None = None,
+    device: str | None = None,
+    compile_network: Annotated[bool | None, Parameter(name="--compile")] = None,
+    bf16: bool | None = None,
+    threads: int | None = None,
+) -> int:
+    """Train the embedded model on packed pictures; a stopped run goes on where it was.
+
+    Parameters
+    ----------
+    data
+        The folder with index.json and mosaic_*.jpg.
+    out
+        Gets checkpoint, weights and curve.
+    preset
+        The recipe: small, or mini (seconds long, to try things).
+    pictures
+        How many to see in all; the learning rate falls to zero over the last fifth.
+    seconds
+        Stop after this time.
+    batch
+        Pictures a step.
+    rate
+        AdamW's learning rate.
+    muon_rate
+        Muon's learning rate.
+    seed
+        Of everything that is drawn.
+    init_from
+        Weights to start a new run from, such as the shipped ones.
+    resume
+        Go on from OUT's checkpoint where there is one.
+    held_out
+        A folder in CUB-200-2011's layout: watch correspondence on its birds. Not trained on.
+    held_out_pairs
+        How many pairs of birds.
+    score_pictures
+        Pictures between held-out scores.
+    checkpoint_seconds
+        Time between checkpoints.
+    device
+        cpu or cuda; by default the best there is.
+    compile_network
+        Compile the network first: takes minutes, then runs faster.
+    bf16
+        Compute in bfloat16.
+    threads
+        CPU threads.
+    """
+    from counterpoint import training
+
+    given = {
+        "pictures": pictures,
+        "seconds": seconds,
+        "batch": batch,
+        "rate": rate,
+        "muon_rate": muon_rate,
+        "seed": seed,
+        "score_pictures": score_pictures,
+        "checkpoint_seconds": checkpoint_seconds,
+        "device": device,
+        "compile": compile_network,
+        "bf16": bf16,
+        "threads": threads,
+    }
+    changes = {name: value for name, value in given.items() if value is not None}
+    config = training.preset(preset).but(**changes)
+    score = _held_out(held_out, held_out_pairs) if held_out else None
+    weights = _run(config, data, out, resume=resume, init_from=init_from, score=score)
+    console().print(f"wrote {weights}")
+    return 0
+
+
+def _run(config: "TrainConfig", data: Path, out: Path, **options: Any) -> Path:
+    from rich.live import Live
+
+    from counterpoint import training
+
+    scored: list[Report] = []
+    with Live(console=console(), refresh_per_second=2) as live:
+
+        def show(report: "Report") -> None:
+            if report.event == "score":
+                scored.append(report)
+            live.update(_table(report, scored))
+
+        return training.train(config, data, out, on_progress=show, **options)
+
+
+def _table(now: "Report", scored: list["Report"]) -> "Table":
+    """What is going on, and the held-out scores so far."""
+    from rich.table import Table
+
+    title = (
+        f"step {now.step:,} of {now.steps:,}   {now.pictures_per_second:,.0f} pictures/s   "
+        f"rate {now.rate:.2g}   {now.seconds / 60:.1f} min"
+    )
+    table = Table(title=title, title_justify="left")
+    names = sorted({name for report in scored for name in report.scores})
+    for heading in ("pictures", "loss", *names):
+        table.add_column(heading, justify="right")
+    for report in scored[-12:]:
+        figures = [f"{report.scores[name]:.1f}" for name in names]
+        table.add_row(f"{report.pictures:,}", f"{report.loss:.4f}", *figures)
+    table.add_row(f"{now.pictures:,}", f"{now.loss:.4f}", *[""] * len(names), style="bold")
+    return table
+
+
+def _held_out(folder: Path, pairs: int) -> "Score":
+    """PCK per point on pairs of bird crops, by tap (protocol cub-crops)."""
+    from counterpoint.backbones.small import Small
+    from counterpoint.backbones.small_net import SmallNet, taps
+    from counterpoint.benchmarks.cub_pairs import prepare, score_backbone
+    from counterpoint.benchmarks.datasets.cub import read_cub
+
+    benchmark = prepare(read_cub(folder), pairs=pairs)
+
+    def score(net: SmallNet) -> dict[str, float]:
+        device = next(net.parameters()).device
+        watched = [tap.name for tap in taps(net.config) if tap.name in _SCORED]
+        model = Small.from_network(net, device=str(device))
+        found = score_backbone(model, benchmark, taps=watched)
+        return {f"PCK {tap}": value for tap, value in found.items()}
+
+    return score
