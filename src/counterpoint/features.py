@@ -396,8 +396,11 @@ def sample_grid(
     points = as_points(points_grid)
     x0, x1, fx = _between(points[:, 0], w, values)
     y0, y1, fy = _between(points[:, 1], h, values)
-    top = values[:, y0, x0] * (1 - fx) + values[:, y0, x1] * fx
-    bottom = values[:, y1, x0] * (1 - fx) + values[:, y1, x1] * fx
+    # One gather of whole cells is quicker than four of single numbers.
+    corners = torch.cat([y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1])
+    a, b, c, d = values.flatten(1).index_select(1, corners).split(len(points), dim=1)
+    top = a * (1 - fx) + b * fx
+    bottom = c * (1 - fx) + d * fx
     return (top * (1 - fy) + bottom * fy).T.to(values.dtype)
 
 

@@ -77,8 +77,8 @@ _ROWS = (
         summary="the embedded pixel-space diffusion U-Net, trained by this project",
         licence="Apache-2.0; trained on Tiny ImageNet (ImageNet terms: research)",
         note="inside the package",
-        # The model card's best setting for parts; for views of one scene, finer: up:1, t 20.
-        t=150,
+        # Serves parts and views alike, see the model card; views alone: up:1, t 20, fit keep.
+        t=50,
         tap="up:1.layer:4",
         ensemble=1,
         size_wh=(128, 128),

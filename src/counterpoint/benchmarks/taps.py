@@ -11,8 +11,9 @@ from counterpoint.options import Options
 
 
 def blocks(backbone: Backbone) -> tuple[str, ...]:
-    """Taps at the ends of blocks, without those of single layers ("up:1.layer:7")."""
-    return tuple(tap.name for tap in backbone.taps if ".layer:" not in tap.name)
+    """Taps at the ends of blocks, and the model's own default where that is a single layer."""
+    default = backbone.spec.tap
+    return tuple(t.name for t in backbone.taps if ".layer:" not in t.name or t.name == default)
 
 
 def require_taps(backbone: Backbone, names: Sequence[str]) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ class PreparedMap:
 
     `match` and its companions take one wherever they take a `FeatureMap`; prepare a target once to
     ask it many times. It holds the map's values in float32 (shared with the map where they already
-    are) and tables of the size of some twenty channels.
+    are) and its tables (1 MB for 48 x 48 cells and a picture of 375 x 500).
 
     A map with padding is cut to its valid cells first, and beyond the outermost of these the
     border's values go on: padding takes part in nothing. Where what is left still has invalid
