@@ -398,7 +398,8 @@ def sample_grid(
     y0, y1, fy = _between(points[:, 1], h, values)
     # One gather of whole cells is quicker than four of single numbers.
     corners = torch.cat([y0 * w + x0, y0 * w + x1, y1 * w + x0, y1 * w + x1])
-    a, b, c, d = values.flatten(1).index_select(1, corners).split(len(points), dim=1)
+    gathered = values.flatten(1).index_select(1, corners)
+    a, b, c, d = gathered.reshape(len(values), 4, len(points)).unbind(1)
     top = a * (1 - fx) + b * fx
     bottom = c * (1 - fx) + d * fx
     return (top * (1 - fy) + bottom * fy).T.to(values.dtype)
