@@ -234,7 +234,7 @@ class TestPoints:
             None,
             {},
             {"x": 1, "y": 2},
-            object(),
+            pytest.param(object(), id="object"),
             [None, None],
             [1, 2, 3],
             [1],
