@@ -40,6 +40,12 @@ def draw_matches(
         height_px: of the drawing.
         lines: join the points of each match.
 
+    >>> white = Picture(np.full((60, 80, 3), 255, np.uint8))
+    >>> at, one = np.array([[9.0, 9.0]]), np.ones(1)
+    >>> found = Matches(at, at, one, one, 0 * one, white.size_wh, white.size_wh)
+    >>> draw_matches(white, white, found, height_px=120).shape
+    (120, 332, 3)
+
     Raises:
         BadInput: the matches are of pictures of other sizes.
     """
@@ -80,6 +86,10 @@ def draw_heat(
         similarity: of the picture's size, as from `similarity_map`.
         point_px: where to set a cross; by default at the maximum.
         height_px: of the drawing.
+
+    >>> black = Picture(np.zeros((60, 80, 3), np.uint8))
+    >>> draw_heat(black, np.random.default_rng(0).random((60, 80)), height_px=120).shape
+    (120, 160, 3)
     """
     scores = torch.as_tensor(similarity).detach().float().cpu().numpy()
     if scores.shape != picture.rgb.shape[:2]:
@@ -126,6 +136,10 @@ def draw_components(
         maps: the feature maps that the colours are of; needed where the input was padded, to set
             each cell where it lies. By default the cells span the picture.
         height_px: of each row.
+
+    >>> black = Picture(np.zeros((60, 80, 3), np.uint8))
+    >>> draw_components([black], [np.ones((3, 4, 3))], height_px=120).shape
+    (252, 160, 3)
     """
     above = [_fit_height(p.rgb, height_px) for p in pictures]
     below = [
@@ -157,9 +171,16 @@ def _shown_on(
 
 
 def draw_strip(pictures: Sequence[Picture], *, height_px: int = 256, columns: int = 6) -> Canvas:
-    """Pictures in rows, each with its name below."""
+    """Pictures in even rows of at most ``columns``, each with its name below.
+
+    >>> black = Picture(np.zeros((60, 80, 3), np.uint8), "night")
+    >>> draw_strip([black, black], height_px=60).shape
+    (84, 172, 3)
+    """
+    rows_needed = -(-len(pictures) // columns)
+    columns = -(-len(pictures) // max(rows_needed, 1))
     tiles = [_captioned(_fit_height(p.rgb, height_px), p.name) for p in pictures]
-    rows = [join_columns(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]
+    rows = [join_columns(tiles[i : i + columns]) for i in range(0, len(tiles), max(columns, 1))]
     return stack_rows(rows)
 
 
@@ -191,7 +212,13 @@ def _require_some(panels: Sequence[Canvas]) -> None:
 
 
 def save_png(canvas: Canvas, path: str | Path) -> Path:
-    """Write a drawing as PNG, atomically."""
+    """Write a drawing as PNG, atomically.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> save_png(np.zeros((2, 3, 3), np.uint8), f"{folder}/dark.png").name
+    'dark.png'
+    """
     with atomic_path(path) as beside:
         Image.fromarray(canvas).save(beside, format="PNG")
     return Path(path)

@@ -81,6 +81,21 @@ def test_match_many_targets_on_a_grid_or_mutually(capsys, pictures):
     assert max(cycles) < 30
 
 
+def test_of_a_grid_the_more_confident_half_is_drawn(capsys, pictures, tmp_path, monkeypatch):
+    import counterpoint.plots
+
+    drawn = []
+    draw = counterpoint.plots.draw_matches
+    monkeypatch.setattr(
+        counterpoint.plots, "draw_matches", lambda s, t, m: drawn.append(m) or draw(s, t, m)
+    )
+    command = ("match", pictures / "cat.png", pictures / "crop.jpg", "--grid", "20", "--json")
+    _, text, _ = run(capsys, *command, "--out", tmp_path / "out")
+    [result] = json.loads(text)
+    every = sorted((m["confidence"] for m in result["matches"]["matches"]), reverse=True)
+    assert drawn[0].confidence.tolist() == every[: -(-len(every) // 2)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

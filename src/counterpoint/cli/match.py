@@ -16,10 +16,9 @@ from counterpoint.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from counterpoint.features import FeatureMap
     from counterpoint.geometry import Points
     from counterpoint.images import Picture
-    from counterpoint.matching import Matches
+    from counterpoint.matching import Matches, PreparedMap
 
 Subpixel = Literal["argmax", "window"]
 
@@ -58,11 +57,13 @@ def match(
     json
         Print JSON instead of a table.
     out
-        A folder for pictures: matches, and a heat map for each point given.
+        A folder for pictures: matches (of a grid, the more confident half), and a heat map for
+        each point given.
     """
     from counterpoint.errors import BadInput
     from counterpoint.geometry import grid_points, require_inside
     from counterpoint.images import load_picture
+    from counterpoint.matching import PreparedMap
 
     if not targets:
         raise BadInput("expected at least one TARGET picture after SOURCE; see match --help")
@@ -70,14 +71,17 @@ def match(
     points = require_inside(parse_points(at), pictures[0].size_wh, str(source)) if at else None
     chosen = grid_points(pictures[0].size_wh, grid) if points is None else points
     place = output_folder(out) if out else None
-    maps = open_model(options).extract(pictures, options)
+    first, *others = map(PreparedMap, open_model(options).extract(pictures, options))
     results: list[dict[str, object]] = []
-    for picture, fmap in zip(pictures[1:], maps[1:], strict=True):
-        matches = _match(maps[0], fmap, chosen, subpixel, mutual)
+    for picture, ready in zip(pictures[1:], others, strict=True):
+        matches = _match(first, ready, chosen, subpixel, mutual)
         matches = matches.select(matches.confidence >= min_confidence)
-        written = []
+        written: list[Path] = []
         if place:
-            written = _draw(place, pictures[0], picture, maps[0], fmap, matches, bool(at))
+            shown = matches if at else _more_confident_half(matches)
+            written = _draw_matches(place, pictures[0], picture, shown)
+        if place and at:
+            written += _draw_heat(place, pictures[0], picture, first, ready, matches)
         if json:
             results.append(
                 {
@@ -96,7 +100,11 @@ def match(
 
 
 def _match(
-    source: "FeatureMap", target: "FeatureMap", points: "Points", subpixel: Subpixel, mutual: bool
+    source: "PreparedMap",
+    target: "PreparedMap",
+    points: "Points",
+    subpixel: Subpixel,
+    mutual: bool,
 ) -> "Matches":
     from counterpoint.matching import match as find
 
@@ -105,6 +113,11 @@ def _match(
         return matches
     # There and back within one cell of the grid: nearer than that the features cannot tell.
     return matches.select(matches.cycle_px <= max(source.stride_px))
+
+
+def _more_confident_half(matches: "Matches") -> "Matches":
+    best_first = matches.confidence.argsort(kind="stable")[::-1]
+    return matches.select(best_first[: -(-len(matches) // 2)])
 
 
 def _print_table(name: str, matches: "Matches", written: list[Path]) -> None:
@@ -129,25 +142,38 @@ def _print_table(name: str, matches: "Matches", written: list[Path]) -> None:
         shown.print(f"wrote {path}")
 
 
-def _draw(
+def _stem(source: "Picture", target: "Picture") -> str:
+    return f"{Path(source.name).stem}--{Path(target.name).stem}"
+
+
+def _draw_matches(
+    place: Path, source: "Picture", target: "Picture", matches: "Matches"
+) -> list[Path]:
+    from counterpoint.plots import draw_matches, save_png
+
+    path = place / f"{_stem(source, target)}.matches.png"
+    return [save_png(draw_matches(source, target, matches), path)]
+
+
+def _draw_heat(
     place: Path,
     source: "Picture",
     target: "Picture",
-    source_map: "FeatureMap",
-    target_map: "FeatureMap",
+    source_map: "PreparedMap",
+    target_map: "PreparedMap",
     matches: "Matches",
-    heat: bool,
 ) -> list[Path]:
+    """For each point: where it is asked for, beside the target under its similarity map."""
     from counterpoint.matching import similarity_map
-    from counterpoint.plots import draw_heat, draw_matches, draw_query, join_columns, save_png
+    from counterpoint.plots import draw_heat, draw_query, join_columns, save_png
 
-    stem = f"{Path(source.name).stem}--{Path(target.name).stem}"
-    written = [save_png(draw_matches(source, target, matches), place / f"{stem}.matches.png")]
-    for i in range(len(matches) if heat else 0):
-        similarity = similarity_map(source_map, target_map, matches.source_px[i])
+    written: list[Path] = []
+    for number, found in enumerate(matches, 1):
+        similarity = similarity_map(source_map, target_map, found.source_px)
         panels = [
-            draw_query(source, matches.source_px[i]),
-            draw_heat(target, similarity, matches.target_px[i]),
+            draw_query(source, found.source_px),
+            draw_heat(target, similarity, found.target_px),
         ]
-        written.append(save_png(join_columns(panels), place / f"{stem}.heat-{i + 1}.png"))
+        path = place / f"{_stem(source, target)}.heat-{number}.png"
+        written.append(save_png(join_columns(panels), path))
     return written
