@@ -185,6 +185,8 @@ def test_the_hub_cache_is_searched_the_mirror_too(tiny_sd, tmp_path, monkeypatch
     found = find_pipeline(ZOO["sd21"])
     assert found is not None
     assert found.parent.parent.name == cached.name
+    (found / "vae" / "diffusion_pytorch_model.safetensors").unlink()  # a broken-off download
+    assert find_pipeline(ZOO["sd21"]) is None
 
 
 def test_noisy_pictures_come_from_the_decoder(model, photo):

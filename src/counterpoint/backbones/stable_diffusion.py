@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from counterpoint.backbones.base import DiffusionBackbone, Posterior, Tap, Taps
 from counterpoint.backbones.hooks import run_to_taps
-from counterpoint.backbones.weights import TensorFiles, joint_sha256, resolve_pipeline
+from counterpoint.backbones.weights import (
+    TensorFiles,
+    joint_sha256,
+    resolve_pipeline,
+    weight_files,
+)
 from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.errors import ModelError, UnknownName
 
@@ -80,7 +85,7 @@ class StableDiffusion(DiffusionBackbone):
 
     @cached_property
     def _sha256(self) -> str:
-        text = TensorFiles(self.folder / "text_encoder").paths
+        text = weight_files(self.folder / "text_encoder")
         return joint_sha256([*self._unet_files.paths, *self._vae_files.paths, *text])
 
     def held_parameters(self) -> int:

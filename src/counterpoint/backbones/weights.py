@@ -52,9 +52,18 @@ def find_pipeline(spec: ModelSpec) -> Path | None:
 
     for hub_id in spec.hub_ids:
         index = try_to_load_from_cache(hub_id, "model_index.json")
-        if isinstance(index, str) and (Path(index).parent / "unet").is_dir():
+        # A download that was broken off is not there: the next one goes on with it.
+        if isinstance(index, str) and _has_weights(Path(index).parent):
             return Path(index).parent
     return None
+
+
+def _has_weights(folder: Path) -> bool:
+    try:
+        paths = [p for part in ("unet", "vae", "text_encoder") for p in weight_files(folder / part)]
+    except MissingWeights:
+        return False
+    return all(path.is_file() for path in paths)
 
 
 def resolve_pipeline(spec: ModelSpec, *, download: bool = False) -> Path:
@@ -110,7 +119,7 @@ class TensorFiles:
     """
 
     def __init__(self, folder: Path, rename: Callable[[str], str] = str) -> None:
-        self.paths = _weight_files(folder)
+        self.paths = weight_files(folder)
         self._rename = rename
         self._where: dict[str, tuple[Path, str]] = {}
         self._bins: dict[Path, dict[str, Tensor]] = {}
@@ -195,7 +204,12 @@ def _listing(what: str, items: list[str], paths: list[Path]) -> str:
     return f"{paths[0].parent}: {what} {', '.join(items[:4])}{more}; is it for another network?"
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The weights of a component: one file, or all the shards that its index names.
+
+    Raises:
+        MissingWeights: none in the folder.
+    """
     names = ("diffusion_pytorch_model", "model", "pytorch_model")
     for suffix in (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin"):
         for name in names:
