@@ -65,9 +65,10 @@ def test_a_later_tap_is_loaded_when_it_is_asked_for(model, photo):
     assert torch.equal(late.values, direct.values)
 
 
-def test_the_prompt_matters_and_is_embedded_once(model, photo, monkeypatch):
+def test_the_prompt_matters_and_is_embedded_once(model, photo, monkeypatch, capfd):
     options = Options(size=64, ensemble=1)
     [empty] = model.extract([photo], options)
+    assert capfd.readouterr() == ("", "")  # no bar of transformers' own
     [cat] = model.extract([photo], options.but(prompt="a photo of a cat"))
     assert not torch.equal(empty.values, cat.values)
     monkeypatch.setattr(StableDiffusion, "_text", property(lambda _: pytest.fail("embedded again")))

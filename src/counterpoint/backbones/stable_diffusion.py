@@ -4,6 +4,8 @@ The U-Net and the VAE are built on the ``meta`` device, which costs no memory, a
 that run are ever given weights: the VAE's encoder, and the U-Net up to the last tap asked for.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -164,9 +166,10 @@ class StableDiffusion(DiffusionBackbone):
             tokenizer = CLIPTokenizer.from_pretrained(
                 self.folder / "tokenizer", local_files_only=True
             )
-            encoder = CLIPTextModel.from_pretrained(
-                self.folder / "text_encoder", local_files_only=True, dtype=self.dtype
-            )
+            with _no_progress_bar():
+                encoder = CLIPTextModel.from_pretrained(
+                    self.folder / "text_encoder", local_files_only=True, dtype=self.dtype
+                )
         except (OSError, ValueError) as error:
             raise ModelError(
                 f"expected tokenizer/ and text_encoder/ in {self.folder}: "
@@ -237,6 +240,20 @@ def _scheduler(folder: Path) -> Any:
         )
     except OSError as error:
         raise ModelError(f"expected scheduler_config.json in {folder / 'scheduler'}") from error
+
+
+@contextmanager
+def _no_progress_bar() -> Generator[None]:
+    """Without transformers' own bar, which would run through the command's output."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _todays_name(stored: str) -> str:
