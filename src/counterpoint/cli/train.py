@@ -101,7 +101,7 @@ def train(
     config = training.preset(preset).but(**changes)
     score = _held_out(held_out, held_out_pairs) if held_out else None
     weights = _run(config, data, out, resume=resume, init_from=init_from, score=score)
-    console().print(f"wrote {weights}")
+    console().print(f"\nwrote {weights}")
     return 0
 
 
