@@ -130,8 +130,9 @@ class _Run:
     def start(self, resume: bool, init_from: Path | None) -> None:
         """Fresh, shipped or resumed weights."""
         config = self.config
-        torch.manual_seed(config.seed)
-        net = small_net.build(config.net).to(self.device).train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            net = small_net.build(config.net).to(self.device).train()
         progress = Progress()
         if init_from:
             given = small_net.load(init_from)
