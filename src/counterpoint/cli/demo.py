@@ -77,6 +77,8 @@ def _across_species(model: "Backbone", out: Path, shown: "Console") -> list[Path
     points = list(FACE.values())
     matches = match(maps[0], maps[1], points)
     _print_points(shown, "a person to a cat", list(FACE), matches)
+    if model.spec.name == "small":
+        shown.print("across species the embedded model is weak; see `counterpoint models`\n")
     heat = similarity_map(maps[0], maps[1], points[0])
     pair = [draw_query(person, points[0]), draw_heat(cat, heat, matches.target_px[0])]
     colours, _ = joint_pca(maps)
