@@ -118,10 +118,14 @@ def _plain(points: Any) -> Any:
     return points
 
 
-def inside(points_px: ArrayLike, size_wh: SizeWH) -> NDArray[np.bool_]:
-    """Which points (N, 2) lie on a picture of size ``size_wh``, edges of its pixels included."""
+def inside(points_px: ArrayLike, size_wh: SizeWH, *, slack_px: float = 0.0) -> NDArray[np.bool_]:
+    """Which points (N, 2) lie on a picture of size ``size_wh``, edges of its pixels included.
+
+    ``slack_px`` widens the picture on every side.
+    """
     points = as_points(points_px)
-    within = (points >= -0.5) & (points <= np.asarray(size_wh) - 0.5)
+    low, high = -0.5 - slack_px, np.asarray(size_wh) - 0.5 + slack_px
+    within = (points >= low) & (points <= high)
     return np.logical_and(within[:, 0], within[:, 1])
 
 

@@ -188,22 +188,18 @@ def join_columns(panels: Sequence[Canvas]) -> Canvas:
     """Panels beside each other with a margin between."""
     _require_some(panels)
     height = max(p.shape[0] for p in panels)
-    gap = _blank(height, MARGIN_PX)
-    parts: list[Canvas] = []
-    for panel in panels:
-        parts += [_grow(panel, rows=height), gap]
-    return np.concatenate(parts[:-1], axis=1)
+    return _in_line([_grow(p, rows=height) for p in panels], _blank(height, MARGIN_PX), axis=1)
 
 
 def stack_rows(panels: Sequence[Canvas]) -> Canvas:
     """Panels below each other with a margin between."""
     _require_some(panels)
     width = max(p.shape[1] for p in panels)
-    gap = _blank(MARGIN_PX, width)
-    parts: list[Canvas] = []
-    for panel in panels:
-        parts += [_grow(panel, columns=width), gap]
-    return np.concatenate(parts[:-1], axis=0)
+    return _in_line([_grow(p, columns=width) for p in panels], _blank(MARGIN_PX, width), axis=0)
+
+
+def _in_line(panels: Sequence[Canvas], gap: Canvas, axis: int) -> Canvas:
+    return np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=axis)
 
 
 def _require_some(panels: Sequence[Canvas]) -> None:

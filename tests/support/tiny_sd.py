@@ -53,7 +53,7 @@ def write_tiny_sd(folder: Path, *, shard_size: str = "10GB") -> Path:
         clip_sample=False,
         steps_offset=1,
     ).save_pretrained(folder / "scheduler")
-    _write_tokenizer(folder / "tokenizer")
+    write_tokenizer(folder / "tokenizer")
     index = {
         "_class_name": "StableDiffusionPipeline",
         "unet": ["diffusers", "UNet2DConditionModel"],
@@ -66,7 +66,7 @@ def write_tiny_sd(folder: Path, *, shard_size: str = "10GB") -> Path:
     return folder
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_tokenizer(folder: Path) -> None:
     """CLIP's byte-level tokenizer without merges: every byte a token, alone or ending a word."""
     folder.mkdir()
     visible = [*range(33, 127), *range(161, 173), *range(174, 256)]

@@ -100,7 +100,14 @@ class Backbone(ABC):
 
     multiple: int = 1
 
-    def __init__(self, spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        download: bool = False,  # noqa: ARG002 (for families whose weights are on the hub)
+    ) -> None:
         self.spec = spec
         self.device = device
         self.dtype = dtype

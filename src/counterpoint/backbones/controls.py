@@ -8,7 +8,6 @@ from torch import Tensor
 
 from counterpoint.backbones.base import Backbone, Batch, Setting, Tap, Taps
 from counterpoint.backbones.noise import NoiseSource
-from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.geometry import PixelTransform
 
 SIFT_STRIDE_PX = 8
@@ -31,16 +30,6 @@ class RGB(Backbone):
     distance of the colours. Without it mid-grey would have no direction.
     """
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,  # noqa: ARG002
-    ) -> None:
-        super().__init__(spec, device, dtype)
-
     @property
     def taps(self) -> tuple[Tap, ...]:
         """One: the pixels."""
@@ -61,17 +50,6 @@ class DenseSIFT(Backbone):
 
     multiple = SIFT_STRIDE_PX
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,  # noqa: ARG002
-    ) -> None:
-        super().__init__(spec, device, dtype)
-        self._sift = cv2.SIFT.create()
-
     @property
     def taps(self) -> tuple[Tap, ...]:
         """One: the descriptors."""
@@ -89,6 +67,6 @@ class DenseSIFT(Backbone):
         cells = np.stack(np.meshgrid(np.arange(columns), np.arange(rows)), axis=-1)
         centres = to_pixels.apply(cells.reshape(-1, 2)).tolist()
         spots = [cv2.KeyPoint(x, y, SIFT_DIAMETER_PX, 0) for x, y in centres]
-        _, found = self._sift.compute(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), spots)
+        _, found = cv2.SIFT.create().compute(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), spots)
         described = np.asarray(found, dtype=np.float32).reshape(rows, columns, 128)
         return torch.from_numpy(described).permute(2, 0, 1)

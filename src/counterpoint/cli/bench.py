@@ -79,6 +79,7 @@ def cub(
     markdown
         Write the table here.
     """
+    from counterpoint.backbones.base import check_t
     from counterpoint.benchmarks.cub_pairs import prepare
     from counterpoint.benchmarks.datasets.cub import read_cub
     from counterpoint.benchmarks.report import cub_report
@@ -92,14 +93,14 @@ def cub(
         device=device,
         dtype=dtype,
     )
-    steps = [options.but(t=step).t for step in t or []]
+    steps = [check_t(step) for step in t or []]
     backbone = open_model(options)
     benchmark = prepare(read_cub(data, classes), pairs=pairs, size_px=crop, seed=seed)
     with console().status("scoring") as status:
         report = cub_report(
             backbone,
             benchmark,
-            timesteps=[step for step in steps if step is not None],
+            timesteps=steps,
             taps=_taps(backbone, tap),
             options=options,
             tell=lambda words: status.update(f"scoring {words}"),
@@ -141,16 +142,17 @@ def motorcycle(
     """
     from rich.table import Table
 
+    from counterpoint.backbones.base import check_t
     from counterpoint.benchmarks.stereo import motorcycle as pair
     from counterpoint.benchmarks.stereo import stereo_rows
 
     options = Options(model=model, size=size, seed=seed, device=device)
-    steps = [options.but(t=step).t for step in t or []]
+    steps = [check_t(step) for step in t or []]
     backbone, grid = open_model(options), pair(points)
     rows = stereo_rows(
         backbone,
         grid,
-        timesteps=[step for step in steps if step is not None],
+        timesteps=steps,
         taps=_taps(backbone, tap),
         options=options,
     )

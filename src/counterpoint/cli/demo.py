@@ -91,32 +91,18 @@ def _across_species(model: "Backbone", out: Path, shown: "Console") -> list[Path
 
 def _two_views(model: "Backbone", out: Path, shown: "Console") -> list[Path]:
     """A stereo pair, whose disparities were measured: matches, and their true error in pixels."""
-    from skimage import data
-
-    from counterpoint.geometry import grid_points
-    from counterpoint.images import Picture
+    from counterpoint.benchmarks.stereo import motorcycle
     from counterpoint.matching import match
     from counterpoint.plots import draw_matches, save_png
 
-    left, right, disparity = data.stereo_motorcycle()
-    views = Picture(left, "left view"), Picture(right, "right view")
-    points, truth = _with_truth(grid_points(views[0].size_wh, 250), disparity)
+    grid = motorcycle(250)
+    views = grid.left, grid.right
     # Geometry wants little noise and fine grids: the pictures' own size.
     maps = model.extract(views, Options(fit="keep", t=20, tap=GEOMETRIC_TAP))
-    matches = match(maps[0], maps[1], points)
-    _print_errors(shown, matches, truth, maps[0])
+    matches = match(maps[0], maps[1], grid.left_px)
+    _print_errors(shown, matches, grid.right_px, maps[0])
     confident = matches.select(matches.confidence.argsort()[::-1][:40])
     return [save_png(draw_matches(*views, confident), out / "views-matches.png")]
-
-
-def _with_truth(points: "np.ndarray", disparity: "np.ndarray") -> "tuple[np.ndarray, np.ndarray]":
-    """Points with a measured disparity, and where each lies in the right view."""
-    import numpy as np
-
-    found = disparity[points[:, 1].astype(int), points[:, 0].astype(int)]
-    truth = points - np.stack([found, np.zeros_like(found)], axis=1)
-    seen = np.isfinite(found) & (truth[:, 0] >= 0)
-    return points[seen], truth[seen]
 
 
 def _print_points(shown: "Console", title: str, names: list[str], matches: "Matches") -> None:

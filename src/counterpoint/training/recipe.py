@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.backbones import small_net
+from counterpoint.backbones.base import pick_device
 from counterpoint.backbones.small_net import SmallNet
 from counterpoint.errors import BadInput, ModelError
 from counterpoint.files import write_text
@@ -328,11 +329,8 @@ def _generator(seed: int, step: int, device: torch.device) -> torch.Generator:
 
 
 def _device(name: str | None) -> torch.device:
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise BadInput(f"expected a device of this machine, got {name!r}; try cpu")
-    return torch.device(name)
+    """The named one, else CUDA or the CPU: the recipe is not known to hold elsewhere."""
+    return pick_device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def _device_name(device: torch.device) -> str:

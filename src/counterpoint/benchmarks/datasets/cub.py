@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from counterpoint.errors import BadInput, PointError, UnknownName
-from counterpoint.geometry import PixelTransform, Points, SizeWH, as_points
+from counterpoint.geometry import PixelTransform, Points, SizeWH, as_points, inside
 from counterpoint.images import Picture, fit_picture, load_picture
 
 BOX_SCALE = 1.15
@@ -114,10 +114,7 @@ class BirdCrop:
     @property
     def visible(self) -> Bool[np.ndarray, " parts"]:
         """Which parts are visible and lie inside the crop."""
-        half = np.array([-0.5, self.size_px - 0.5])
-        return self.bird.visible & ((self.parts_px >= half[0]) & (self.parts_px <= half[1])).all(
-            axis=1
-        )
+        return self.bird.visible & inside(self.parts_px, self.size_wh)
 
     def picture(self) -> Picture:
         """Read, cut out, padded and resized.
@@ -209,8 +206,7 @@ def _load(bird: Bird) -> Picture:
     picture = load_picture(bird.path)
     x, y, w, h = bird.box_xywh
     points = np.concatenate([bird.parts_px[bird.visible], [(x, y), (x + w, y + h)]])
-    limits = np.asarray(picture.size_wh) - 0.5 + SLACK_PX
-    outside = ((points < -0.5 - SLACK_PX) | (points > limits)).any(axis=1)
+    outside = ~inside(points, picture.size_wh, slack_px=SLACK_PX)
     if outside.any():
         ax, ay = points[int(np.argmax(outside))]
         w, h = picture.size_wh
