@@ -156,7 +156,7 @@ def test_another_pipeline_is_refused(copy):
 
 
 def test_an_empty_folder_says_what_it_should_hold(tmp_path):
-    with pytest.raises(MissingWeights, match="expected a diffusers pipeline"):
+    with pytest.raises(MissingWeights, match="expected model_index.json and weights"):
         load(str(tmp_path))
 
 
@@ -180,14 +180,14 @@ def test_the_hub_cache_is_searched_the_mirror_too(tiny_sd, tmp_path, monkeypatch
     shutil.copytree(tiny_sd, cached / "snapshots" / "abc")
     (cached / "refs").mkdir()
     (cached / "refs" / "main").write_text("abc")
-    from counterpoint.backbones.weights import find_pipeline
+    from counterpoint.backbones.weights import find_weights
     from counterpoint.backbones.zoo import ZOO
 
-    found = find_pipeline(ZOO["sd21"])
+    found = find_weights(ZOO["sd21"])
     assert found is not None
     assert found.parent.parent.name == cached.name
     (found / "vae" / "diffusion_pytorch_model.safetensors").unlink()  # a broken-off download
-    assert find_pipeline(ZOO["sd21"]) is None
+    assert find_weights(ZOO["sd21"]) is None
 
 
 def test_noisy_pictures_come_from_the_decoder(model, photo):

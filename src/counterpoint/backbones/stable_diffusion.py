@@ -19,7 +19,7 @@ from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.weights import (
     TensorFiles,
     joint_sha256,
-    resolve_pipeline,
+    resolve_weights,
     weight_files,
 )
 from counterpoint.backbones.zoo import ModelSpec
@@ -52,7 +52,7 @@ class StableDiffusion(DiffusionBackbone):
         download: bool = False,
     ) -> None:
         super().__init__(spec, device, dtype)
-        self.folder = resolve_pipeline(spec, download=download)
+        self.folder = resolve_weights(spec, download=download)
         self._unet_files = TensorFiles(self.folder / "unet")
         self._vae_files = TensorFiles(self.folder / "vae", _todays_name)
         self._unet = _on_meta("UNet2DConditionModel", self.folder / "unet")

@@ -23,8 +23,6 @@ from counterpoint.files import write_text
 MODELS_ENV = "COUNTERPOINT_MODELS"
 """Environment variable: a folder with one folder a model, looked at first."""
 
-_COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-_WANTED = ["model_index.json", *(f"{part}/*" for part in _COMPONENTS)]
 _UNWANTED = ["*.ckpt", "*.msgpack", "*.onnx*", "*.bin", "*fp16*", "*non_ema*", "*openvino*"]
 
 
@@ -40,65 +38,83 @@ def models_folder() -> Path:
     return Path(named).expanduser() if named else cache_folder() / "models"
 
 
-def find_pipeline(spec: ModelSpec) -> Path | None:
-    """The folder of a diffusers pipeline on this machine, or None.
+def find_weights(spec: ModelSpec) -> Path | None:
+    """Where a model's weights are on this machine, or None.
 
-    Looked at in this order: the name itself as a folder, `models_folder()`/name, the hub's cache.
+    A folder for the layouts "pipeline" and "model", a file for "file". Looked at in this order: the
+    name itself as a path, `models_folder()`/name, the hub's cache.
     """
-    for folder in (Path(spec.name).expanduser(), models_folder() / spec.name):
-        if (folder / "model_index.json").is_file():
-            return folder
+    named, kept = Path(spec.name).expanduser(), models_folder() / spec.name
+    if spec.layout == "file":
+        places = (named, kept / spec.filename, models_folder() / spec.filename)
+        found = next((path for path in places if path.is_file()), None)
+    else:
+        found = next((path for path in (named, kept) if (path / spec.marker).is_file()), None)
+    return found or _find_in_hub_cache(spec)
+
+
+def _find_in_hub_cache(spec: ModelSpec) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     for hub_id in spec.hub_ids:
-        index = try_to_load_from_cache(hub_id, "model_index.json")
+        marker = try_to_load_from_cache(hub_id, spec.marker)
+        if not isinstance(marker, str):
+            continue
+        path = Path(marker)
         # A download that was broken off is not there: the next one goes on with it.
-        if isinstance(index, str) and _has_weights(Path(index).parent):
-            return Path(index).parent
+        if spec.layout == "file" or _has_weights(path.parent, spec):
+            return path if spec.layout == "file" else path.parent
     return None
 
 
-def _has_weights(folder: Path) -> bool:
+def _has_weights(folder: Path, spec: ModelSpec) -> bool:
+    parts = spec.weighted_components if spec.layout == "pipeline" else (".",)
     try:
-        paths = [p for part in ("unet", "vae", "text_encoder") for p in weight_files(folder / part)]
+        paths = [path for part in parts for path in weight_files(folder / part)]
     except MissingWeights:
         return False
     return all(path.is_file() for path in paths)
 
 
-def resolve_pipeline(spec: ModelSpec, *, download: bool = False) -> Path:
-    """The folder of a diffusers pipeline; downloads it only when asked.
+def resolve_weights(spec: ModelSpec, *, download: bool = False) -> Path:
+    """Where a model's weights are, as `find_weights`; downloads them only when asked.
 
     Raises:
         MissingWeights: not on this machine; says what to put where.
     """
-    found = find_pipeline(spec)
+    found = find_weights(spec)
     if found is not None:
         return found
     folder = Path(spec.name).expanduser()
     if folder.is_dir():
         raise MissingWeights(
-            f"expected a diffusers pipeline (model_index.json, unet/, vae/, ...) in {folder}, "
-            "found none; point --model at the folder that holds model_index.json"
+            f"expected {spec.marker} and weights in {folder}, found none; "
+            f"point --model at the folder that holds {spec.marker}"
         )
-    if download:
+    if download and spec.hub_ids:
         return _download(spec)
     ids = " or ".join(spec.hub_ids)
+    what = f"the file {spec.filename}" if spec.layout == "file" else "its folder"
     raise MissingWeights(
-        f"the weights of {spec.name} are not on this machine: put the diffusers folder at "
-        f"{models_folder() / spec.name}, or run `counterpoint models fetch {spec.name}` "
-        f"to download {ids}"
+        f"the weights of {spec.name} are not on this machine: put {what} at "
+        f"{models_folder() / spec.name}"
+        + (f", or run `counterpoint models fetch {spec.name}` to download {ids}" if ids else "")
+        + (f" ({spec.note})" if spec.note else "")
     )
 
 
 def _download(spec: ModelSpec) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
 
     reasons: list[str] = []
     for hub_id in spec.hub_ids:
         try:
+            if spec.layout == "file":
+                return Path(hf_hub_download(hub_id, spec.filename))
             return Path(
-                snapshot_download(hub_id, allow_patterns=_WANTED, ignore_patterns=_UNWANTED)
+                snapshot_download(
+                    hub_id, allow_patterns=list(spec.wanted_files), ignore_patterns=_UNWANTED
+                )
             )
         except Exception as error:  # the hub's client raises many kinds, all mean "not here"
             reasons.append(f"{hub_id}: {str(error).splitlines()[0]}")

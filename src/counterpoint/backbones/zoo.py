@@ -10,6 +10,11 @@ from counterpoint.options import Fit
 
 Family = Literal["small", "stable-diffusion", "rgb", "sift"]
 
+Layout = Literal["pipeline", "model", "file"]
+"""How weights lie on disk: a diffusers pipeline's folder (model_index.json and a folder for each
+component), one network's folder (config.json and weights, as diffusers' and transformers' own), or
+a single file."""
+
 CLASSES: dict[Family, str] = {
     "small": "counterpoint.backbones.small:Small",
     "stable-diffusion": "counterpoint.backbones.stable_diffusion:StableDiffusion",
@@ -28,7 +33,10 @@ class ModelSpec:
         family: which backbone class runs it.
         summary: one line for `counterpoint models`.
         licence: of the weights.
-        hub_ids: repositories in diffusers layout, the first that is found serves.
+        hub_ids: repositories on the hub, the first that is found serves.
+        layout: how the weights lie on disk.
+        components: of a pipeline, the folders that are needed.
+        filename: of the layout "file".
         note: what to know about where the weights are.
         extra: the optional dependency it needs, if any.
         t: default time step; None: no noise is added.
@@ -45,6 +53,9 @@ class ModelSpec:
     summary: str
     licence: str
     hub_ids: tuple[str, ...] = ()
+    layout: Layout = "pipeline"
+    components: tuple[str, ...] = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+    filename: str = ""
     note: str = ""
     extra: str | None = None
     t: int | None = None
@@ -54,6 +65,25 @@ class ModelSpec:
     fit: Fit = "squash"
     prompt: str = ""
     weights_mb: int = 0
+
+    @property
+    def marker(self) -> str:
+        """The file by which a place is known to hold the weights."""
+        return {"pipeline": "model_index.json", "model": "config.json", "file": self.filename}[
+            self.layout
+        ]
+
+    @property
+    def weighted_components(self) -> tuple[str, ...]:
+        """The components that have weights."""
+        return tuple(c for c in self.components if not c.startswith(("tokenizer", "scheduler")))
+
+    @property
+    def wanted_files(self) -> tuple[str, ...]:
+        """Patterns of the files to download."""
+        if self.layout == "model":
+            return ("*.json", "*.safetensors")
+        return ("model_index.json", *(f"{part}/*" for part in self.components))
 
 
 _SD = ModelSpec(

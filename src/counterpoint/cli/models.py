@@ -47,21 +47,21 @@ def fetch(name: str, /) -> int:
     name
         A model of the list, or a hub id ("owner/name").
     """
-    from counterpoint.backbones.weights import resolve_pipeline
+    from counterpoint.backbones.weights import resolve_weights
     from counterpoint.backbones.zoo import spec_of
 
     spec = spec_of(name)
     if not spec.hub_ids:
         console().print(f"{name} needs no download")
         return 0
-    console().print(f"{name} is at {resolve_pipeline(spec, download=True)}")
+    console().print(f"{name} is at {resolve_weights(spec, download=True)}")
     return 0
 
 
 def _here(spec: "ModelSpec") -> bool:
-    from counterpoint.backbones.weights import find_pipeline
+    from counterpoint.backbones.weights import find_weights
 
-    return not spec.hub_ids or find_pipeline(spec) is not None
+    return not spec.hub_ids or find_weights(spec) is not None
 
 
 def _state(spec: "ModelSpec") -> str:
