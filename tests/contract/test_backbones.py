@@ -10,21 +10,23 @@ from counterpoint.features import FeatureMap
 from counterpoint.images import load_picture
 from counterpoint.matching import match
 from counterpoint.options import Options
-
-NAMES = ("small", "tiny-sd", "rgb", "sift")
+from support.models import NAMES, model_path
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def model(request):
-    name = request.param
-    if name == "tiny-sd":
-        name = str(request.getfixturevalue("tiny_sd"))
-    return load(name, device="cpu")
+def model(request, tmp_path_factory):
+    return load(model_path(request.param, tmp_path_factory.mktemp("models")), device="cpu")
 
 
 @pytest.fixture(scope="module")
-def options(model):
-    return Options(model=model.spec.name, size=64, ensemble=2)
+def side_px(model):
+    """Of the input: 64, or a little more where the network's patches do not divide it."""
+    return -(-64 // model.multiple) * model.multiple
+
+
+@pytest.fixture(scope="module")
+def options(model, side_px):
+    return Options(model=model.spec.name, size=side_px, ensemble=2)
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +38,13 @@ def same(a: FeatureMap, b: FeatureMap) -> bool:
     return torch.allclose(a.values, b.values, rtol=1e-4, atol=1e-5 * float(a.values.abs().max()))
 
 
-def test_shape_and_stride_are_what_the_tap_promises(model, options, photo):
+def test_shape_and_stride_are_what_the_tap_promises(model, options, side_px, photo):
     names = [tap.name for tap in model.taps]
     [maps] = model.extract_taps([photo], names, options)
     assert set(maps) == set(names)
     for tap in model.taps:
         fmap = maps[tap.name]
-        side = 64 // tap.stride_px
+        side = side_px // tap.stride_px
         assert fmap.values.shape == (tap.channels, side, side)
         assert fmap.image_size_wh == (451, 300)
         assert fmap.stride_px == pytest.approx((451 / side, 300 / side))

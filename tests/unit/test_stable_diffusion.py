@@ -161,7 +161,7 @@ def test_an_empty_folder_says_what_it_should_hold(tmp_path):
 
 
 def test_offline_the_error_says_what_to_put_where():
-    with pytest.raises(MissingWeights, match=r"put the diffusers folder at .*models/sd21, or run"):
+    with pytest.raises(MissingWeights, match=r"put its folder at .*models/sd21, or run"):
         load("sd21")
 
 
