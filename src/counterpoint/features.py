@@ -20,7 +20,7 @@ from counterpoint.errors import BadInput, FeatureFileError
 from counterpoint.files import save_tensors
 from counterpoint.geometry import PixelTransform, Points, SizeWH, as_points
 from counterpoint.images import ImageLike
-from counterpoint.options import Options
+from counterpoint.options import Combine, Options
 
 FORMAT = "counterpoint/feature-map/1"
 METADATA_KEY = "counterpoint"
@@ -40,6 +40,8 @@ class Provenance:
         prompt: the text condition.
         seed: of the noise.
         ensemble: draws averaged.
+        combine: how several taps or time steps became one map.
+        parts: of a fusion of several models, what made each.
         fit: how the picture was brought to the input's size.
         size_wh: the input's size that was asked for; None where pictures keep theirs.
         dtype: of the network.
@@ -54,11 +56,37 @@ class Provenance:
     prompt: str = ""
     seed: int = 0
     ensemble: int = 1
+    combine: str = "concat"
+    parts: tuple["Provenance", ...] = ()
     fit: str = "squash"
     size_wh: SizeWH | None = None
     dtype: str = "float32"
     picture_sha256: str = ""
     version: str = ""
+
+    @classmethod
+    def from_dict(cls, entries: dict[str, Any]) -> "Provenance":
+        """Back from `dataclasses.asdict` by way of JSON; entries of later versions are left out."""
+        known = {f.name for f in fields(cls)}
+        found = {name: value for name, value in entries.items() if name in known}
+        for name in ("timesteps", "size_wh"):  # JSON has no tuples
+            if found.get(name) is not None:
+                found[name] = tuple(found[name])
+        found["parts"] = tuple(cls.from_dict(part) for part in found.get("parts", ()))
+        return cls(**found)
+
+    def fused_with(self, other: "Provenance", weight: float) -> "Provenance":
+        """That of this map concatenated with another of the same picture; see `concat`."""
+        fused = replace(
+            self,
+            model=_both(self.model, other.model),
+            weights_sha256=_both(self.weights_sha256, other.weights_sha256),
+            tap=f"{self.tap}+{other.tap}" + ("" if weight == 0.5 else f"@{weight:g}"),
+            timesteps=tuple(dict.fromkeys(self.timesteps + other.timesteps)),
+        )
+        if self.model == other.model:
+            return fused
+        return replace(fused, parts=(*(self.parts or (self,)), *(other.parts or (other,))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,17 +219,24 @@ class FeatureMap:
         )
 
     def resampled_like(self, other: "FeatureMap") -> "FeatureMap":
-        """The same features, bilinearly sampled at the cells of another map of the same picture."""
+        """The same features, bilinearly sampled at the cells of another map of the same picture.
+
+        Cells are valid where they are in both maps.
+        """
         if self.image_size_wh != other.image_size_wh:
             raise BadInput(
                 f"expected maps of one picture, got sizes {self.image_size_wh} "
                 f"and {other.image_size_wh}"
             )
         w, h = other.grid_wh
-        cells = np.stack(np.meshgrid(np.arange(w), np.arange(h)), axis=-1).reshape(-1, 2)
-        points_px = other.to_grid.invert().apply(cells)
+        points_px = other.to_grid.invert().apply(_cells(other.grid_wh))
         values = self.sample(points_px).T.reshape(self.channels, h, w)
-        return replace(other, values=values, provenance=self.provenance)
+        placed = replace(other, values=values, provenance=self.provenance)
+        if self.valid is None:
+            return placed
+        cells = self.to_grid.apply(points_px).round().astype(int)
+        x, y = np.clip(cells, 0, np.asarray(self.grid_wh) - 1).T
+        return replace(placed, valid=_both_valid(self.valid[y, x].reshape(h, w), other.valid))
 
     def concat(self, other: "FeatureMap", weight: float = 0.5) -> "FeatureMap":
         """Concatenate with another map of the same picture, on the finer of the two grids.
@@ -218,15 +253,35 @@ class FeatureMap:
             a.normalised().values * (1 - weight) ** 0.5,
             b.normalised().values.to(a.values) * weight**0.5,
         ]
-        mine, theirs = self.provenance, other.provenance
-        joined = replace(
-            mine,
-            model=_both(mine.model, theirs.model),
-            weights_sha256=_both(mine.weights_sha256, theirs.weights_sha256),
-            tap=f"{mine.tap}+{theirs.tap}" + ("" if weight == 0.5 else f"@{weight:g}"),
-            timesteps=tuple(dict.fromkeys(mine.timesteps + theirs.timesteps)),
+        joined = self.provenance.fused_with(other.provenance, weight)
+        return replace(
+            finer, values=torch.cat(parts), valid=_both_valid(a.valid, b.valid), provenance=joined
         )
-        return replace(finer, values=torch.cat(parts), provenance=joined)
+
+    def masked(self, mask: ArrayLike | Tensor) -> "FeatureMap":
+        """The same map with what lies outside a mask marked as not valid: never matched.
+
+        Args:
+            mask: (rows, columns) of the original picture, true (not 0) where features count. A
+                cell counts where its centre lies on the mask.
+
+        Raises:
+            BadInput: a mask of another size, or one that leaves no cell.
+        """
+        chosen = np.asarray(mask.cpu() if isinstance(mask, Tensor) else mask)
+        width, height = self.image_size_wh
+        if chosen.shape != (height, width):
+            raise BadInput(
+                f"expected a mask of the picture's size, (rows, columns) = {(height, width)}, "
+                f"got {chosen.shape}"
+            )
+        centres = self.to_grid.invert().apply(_cells(self.grid_wh)).round().astype(int)
+        x, y = np.clip(centres, 0, np.array([width, height]) - 1).T
+        kept = torch.from_numpy(chosen[y, x] != 0).reshape(self.values.shape[1:])
+        valid = kept.to(self.values.device) & (True if self.valid is None else self.valid)
+        if not valid.any():
+            raise BadInput("expected a mask that covers some cell's centre, got none; is it empty?")
+        return replace(self, valid=valid)
 
     def save(self, path: str | Path) -> None:
         """Write to one safetensors file, atomically; geometry and provenance are its metadata.
@@ -311,12 +366,7 @@ def read_header(path: str | Path) -> FeatureHeader:
         meta = json.loads(header["__metadata__"][METADATA_KEY])
         if meta["format"] != FORMAT:
             raise FeatureFileError(f"expected format {FORMAT} in {path}, got {meta['format']}")
-        geometry, provenance = meta["geometry"], meta["provenance"]
-        known = {f.name for f in fields(Provenance)}
-        provenance = {name: value for name, value in provenance.items() if name in known}
-        for name in ("timesteps", "size_wh"):  # JSON has no tuples
-            if provenance.get(name) is not None:
-                provenance[name] = tuple(provenance[name])
+        geometry = meta["geometry"]
         channels, rows, columns = (index(side) for side in header["values"]["shape"])
         return FeatureHeader(
             shape=(channels, rows, columns),
@@ -326,7 +376,7 @@ def read_header(path: str | Path) -> FeatureHeader:
             to_input=PixelTransform(
                 _pair(geometry["scale_xy"], float), _pair(geometry["offset_xy"], float)
             ),
-            provenance=Provenance(**provenance),
+            provenance=Provenance.from_dict(meta["provenance"]),
         )
     except FeatureFileError:
         raise
@@ -379,13 +429,63 @@ def _both(mine: str, theirs: str) -> str:
     return mine if mine == theirs else f"{mine}+{theirs}"
 
 
-def join(maps: Sequence[FeatureMap]) -> FeatureMap:
-    """Several maps of one picture concatenated, each with the same weight; one stays as it is."""
+def join(maps: Sequence[FeatureMap], combine: Combine = "concat") -> FeatureMap:
+    """Several maps of one picture by one model as one map; a single one stays as it is.
+
+    Args:
+        maps: of different taps or time steps.
+        combine: "concat" gives each the same weight in the cosine; "mean" averages the cells'
+            unit vectors, on the finest grid.
+
+    Raises:
+        BadInput: a mean of maps with different numbers of channels.
+    """
+    if len(maps) == 1:
+        return maps[0]
+    joined = _mean(maps) if combine == "mean" else _concat(maps)
+    notes = [fmap.provenance for fmap in maps]
+    return replace(joined, provenance=join_provenance(notes, combine))
+
+
+def join_provenance(notes: Sequence[Provenance], combine: Combine = "concat") -> Provenance:
+    """That of `join`'s result, given those of its maps; they differ in tap and time steps alone."""
+    taps = "+".join(dict.fromkeys(note.tap for note in notes))
+    steps = tuple(dict.fromkeys(step for note in notes for step in note.timesteps))
+    columns = zip(*(note.parts for note in notes), strict=True)
+    parts = tuple(join_provenance(column, combine) for column in columns)
+    return replace(notes[0], tap=taps, timesteps=steps, combine=combine, parts=parts)
+
+
+def _concat(maps: Sequence[FeatureMap]) -> FeatureMap:
     joined = maps[0]
     for count, other in enumerate(maps[1:], 2):
         joined = joined.concat(other, 1 / count)
-    taps = "+".join(fmap.provenance.tap for fmap in maps)
-    return replace(joined, provenance=replace(joined.provenance, tap=taps))
+    return joined
+
+
+def _mean(maps: Sequence[FeatureMap]) -> FeatureMap:
+    widths = sorted({fmap.channels for fmap in maps})
+    if len(widths) > 1:
+        raise BadInput(
+            f"expected maps with as many channels for a mean, got {widths}; use combine='concat'"
+        )
+    finest = max(maps, key=lambda fmap: np.prod(fmap.grid_wh))
+    placed = [m if m.grid_wh == finest.grid_wh else m.resampled_like(finest) for m in maps]
+    total = sum(m.normalised().values.to(finest.values) for m in placed)
+    return replace(finest, values=torch.as_tensor(total) / len(maps))
+
+
+def _cells(grid_wh: SizeWH) -> Points:
+    """Every cell's place on the grid, row by row, (cells, 2)."""
+    w, h = grid_wh
+    return np.stack(np.meshgrid(np.arange(w), np.arange(h)), axis=-1).reshape(-1, 2).astype(float)
+
+
+def _both_valid(a: Tensor | None, b: Tensor | None) -> Tensor | None:
+    """Cells that are valid on two grids of one shape; None: all are."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a & b.to(a.device)
 
 
 def sample_grid(

@@ -39,13 +39,14 @@ def atomic_path(target: Path | str) -> Generator[Path]:
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(_explain(error, target)) from error
+        raise StorageError(explain(error, target)) from error
     finally:
         with suppress(OSError):  # above all where the folder itself could not be made
             beside.unlink()
 
 
-def _explain(error: OSError, target: Path) -> str:
+def explain(error: OSError, target: Path) -> str:
+    """One line on why a file could not be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"cannot write {target}: the disk is full; free some space and run again"
     reason = error.strerror or str(error)

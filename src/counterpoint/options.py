@@ -3,13 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from operator import index
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from counterpoint.errors import BadInput, UnknownName
 
 Fit = Literal["squash", "pad", "keep"]
 Dtype = Literal["float32", "bfloat16", "float16"]
+Combine = Literal["concat", "mean"]
 Size = str | int | tuple[int, int]
+Steps = int | str | tuple[int, ...]
 
 TIMESTEPS = 1000
 """Training time steps of every discrete diffusion model here; ``t`` runs from 0 to 999."""
@@ -21,8 +23,10 @@ class Options:
 
     Attributes:
         model: a name known to `counterpoint models`, a folder, or a hub id ("owner/name").
-        t: diffusion time step, 0 (clean) to 999 (pure noise).
-        tap: where features are read: "up:1", "up:1.layer:7"; "up:1+up:2" concatenates.
+        t: diffusion time step, 0 (clean) to 999 (pure noise); "50+150" or (50, 150) for several.
+        tap: where features are read: "up:1", "up:1.layer:7"; "up:1+up:2" for several.
+        combine: several taps or time steps: "concat" normalises and concatenates them, each with
+            the same weight; "mean" normalises and averages them.
         ensemble: how many draws of noise are averaged.
         prompt: text condition, for models that take one.
         size: model input in pixels: "768", "960x540" (width x height), an int or (width, height).
@@ -34,8 +38,9 @@ class Options:
     """
 
     model: str = "small"
-    t: int | None = None
+    t: Steps | None = None
     tap: str | None = None
+    combine: Combine = "concat"
     ensemble: int | None = None
     prompt: str | None = None
     size: Size | None = None
@@ -45,20 +50,27 @@ class Options:
     dtype: Dtype | None = None
 
     def __post_init__(self) -> None:
-        for name in ("t", "ensemble", "seed"):
+        if self.t is not None:
+            object.__setattr__(self, "t", _steps(self.t))
+        for name in ("ensemble", "seed"):
             # numpy's integers become Python's, so that provenance stays plain JSON.
             if (number := getattr(self, name)) is not None or name == "seed":
                 object.__setattr__(self, name, _whole(number, name))
-        if self.t is not None and not 0 <= self.t < TIMESTEPS:
-            raise BadInput(f"expected t from 0 to {TIMESTEPS - 1}, got {self.t}")
         if self.ensemble is not None and self.ensemble < 1:
             raise BadInput(f"expected an ensemble of at least 1, got {self.ensemble}")
-        if self.fit is not None and self.fit not in get_args(Fit):
-            raise UnknownName("fit", self.fit, get_args(Fit))
-        if self.dtype is not None and self.dtype not in get_args(Dtype):
-            raise UnknownName("dtype", self.dtype, get_args(Dtype))
+        for name, kinds in (("fit", Fit), ("dtype", Dtype), ("combine", Combine)):
+            value = getattr(self, name)
+            if value not in get_args(kinds) and (value is not None or name == "combine"):
+                raise UnknownName(name, cast("str", value), get_args(kinds))
         if self.size is not None:
             parse_size(self.size)
+
+    @property
+    def timesteps(self) -> tuple[int, ...] | None:
+        """The time steps, one or several."""
+        if self.t is None:
+            return None
+        return self.t if isinstance(self.t, tuple) else (index(self.t),)  # pyright: ignore[reportArgumentType]
 
     @property
     def size_wh(self) -> tuple[int, int] | None:
@@ -76,6 +88,23 @@ class Options:
             if name not in known:
                 raise UnknownName("option", name, known)
         return replace(self, **changes)
+
+
+def _steps(t: Any) -> int | tuple[int, ...]:
+    """Time steps of any spelling: one as an int, several as a tuple."""
+    if isinstance(t, str):
+        try:
+            given: list[Any] = [int(part) for part in t.split("+")]
+        except ValueError as error:
+            raise BadInput(f"expected t as a number or like 50+150, got {t!r}") from error
+    else:
+        given = list(t) if isinstance(t, Iterable) else [t]
+    steps = tuple(dict.fromkeys(_whole(step, "t") for step in given))
+    wrong = [step for step in steps if not 0 <= step < TIMESTEPS]
+    if wrong or not steps:
+        got = wrong[0] if wrong else "none"
+        raise BadInput(f"expected t from 0 to {TIMESTEPS - 1}, got {got}")
+    return steps[0] if len(steps) == 1 else steps
 
 
 def _whole(number: Any, name: str) -> int:

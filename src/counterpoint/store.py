@@ -101,5 +101,6 @@ class FeatureCache:
 def comparable(provenance: Provenance) -> dict[str, object]:
     """What must agree for two maps to be the same; the library's version is only a note."""
     entries = asdict(provenance)
-    entries.pop("version")
+    for made in (entries, *entries["parts"]):
+        del made["version"]
     return entries

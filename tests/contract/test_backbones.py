@@ -1,10 +1,13 @@
 """What every backbone must do."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from counterpoint.backbones import load
+from counterpoint.backbones.base import Backbone
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.features import FeatureMap
 from counterpoint.images import load_picture
@@ -123,8 +126,8 @@ class NoNoise:
         return torch.zeros(tuple(shape))
 
 
-def test_padding_is_marked(model, options, photo):
-    [fmap] = model.extract([photo], options.but(fit="pad", size=128))
+def test_padding_is_marked(model, options, side_px, photo):
+    [fmap] = model.extract([photo], options.but(fit="pad", size=2 * side_px))
     assert fmap.valid is not None
     rows, columns = fmap.valid.shape
     assert fmap.valid.any(dim=0).sum() == columns  # wide: padded below only
@@ -154,7 +157,9 @@ def test_provenance_is_complete(model, options, photo):
     assert note.model == model.spec.name
     assert note.tap == model.spec.tap
     assert note.picture_sha256 == load_picture(photo).content_hash
-    assert len(note.weights_sha256) == (0 if model.spec.family in ("rgb", "sift") else 64)
+    assert note.weights_sha256 == model.weights_sha256
+    without = model.spec.family in ("rgb", "sift")
+    assert re.fullmatch("" if without else r"[0-9a-f]{64}(\+[0-9a-f]{0,64})?", note.weights_sha256)
     assert note.version
 
 
@@ -168,10 +173,58 @@ def test_maps_survive_the_disk(model, options, photo, tmp_path):
 
 
 def test_taps_concatenate(model, options, photo):
-    tap = f"{model.taps[0].name}+{model.taps[-1].name}"
+    chosen = dict.fromkeys([model.taps[0], model.taps[-1]])  # a tap named twice counts once
+    tap = "+".join(tap.name for tap in chosen)
     [fmap] = model.extract([photo], options.but(tap=tap))
-    assert fmap.channels == model.taps[0].channels + model.taps[-1].channels
+    assert fmap.channels == sum(tap.channels for tap in chosen)
     assert fmap.provenance.tap == tap
+    assert fmap.provenance == model.provenance(load_picture(photo), options.but(tap=tap))
+
+
+def test_taps_and_time_steps_average(model, options, photo):
+    both = options.but(t=(20, 60), combine="mean")
+    [fmap] = model.extract([photo], both)
+    assert fmap.channels == next(t.channels for t in model.taps if t.name == model.spec.tap)
+    assert fmap.provenance.timesteps == (() if model.spec.t is None else (20, 60))
+    assert fmap.provenance == model.provenance(load_picture(photo), both)
+    if model.spec.t is not None:
+        [a], [b] = (model.extract([photo], options.but(t=t)) for t in (20, 60))
+        assert torch.allclose(
+            fmap.values, (a.normalised().values + b.normalised().values) / 2, atol=1e-4
+        )
+
+
+def test_several_time_steps_in_one_call_equal_one_after_the_other(model, options, photo):
+    names = [tap.name for tap in model.taps][:2]
+    [grid] = model.stream_grid([photo], names, options.but(t="20+60"))
+    steps = [None] if model.spec.t is None else [20, 60]
+    assert list(grid) == [(t, name) for t in steps for name in names]
+    for t in steps:
+        [alone] = model.extract_taps([photo], names, options.but(t=t))
+        assert all(same(grid[t, name], alone[name]) for name in names)
+
+
+def test_when_memory_runs_out_it_goes_on_in_smaller_chunks(
+    model, options, crops, monkeypatch, caplog
+):
+    expected = model.extract(crops, options)
+    before, model.micro_batch = model.micro_batch, 4
+    inner = Backbone._in_chunks
+
+    def short_of_memory(self, jobs, run):
+        def limited(now):
+            if len(now) > 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return run(now)
+
+        return inner(self, jobs, limited)
+
+    monkeypatch.setattr(Backbone, "_in_chunks", short_of_memory)
+    found = model.extract(crops, options)
+    shrunk, model.micro_batch = model.micro_batch, before
+    assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+    assert shrunk == 1
+    assert "going on with 1 forward passes" in caplog.text
 
 
 def test_an_unknown_tap_names_the_known_ones(model, options, photo):

@@ -257,10 +257,15 @@ class TestJoining:
             coarse.resampled_like(fine).normalised().values,
         )
 
-    def test_the_mask_is_the_finer_grids(self):
+    def test_a_cell_counts_where_both_maps_do(self):
         valid = torch.zeros(4, 6, dtype=torch.bool)
+        valid[:, 3:] = True
         fine, coarse = random_map((6, 4), valid=valid), random_map((3, 2))
-        assert coarse.concat(fine).valid is valid
+        assert torch.equal(coarse.concat(fine).valid, valid)
+        upper = torch.tensor([[True] * 3, [False] * 3])
+        both = random_map((3, 2), valid=upper).concat(fine).valid
+        assert both[:2, 3:].all()
+        assert both.sum() == 6
 
     def test_provenance_names_both(self):
         a = random_map(provenance=MADE)

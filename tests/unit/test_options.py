@@ -37,6 +37,14 @@ def test_time_steps(unchecked, t):
     assert type(found) is int
 
 
+@pytest.mark.parametrize("t", ["50+150", (50, 150), [50, np.int64(150)], "50+150+50"])
+def test_several_time_steps(unchecked, t):
+    options = unchecked.Options(t=t)
+    assert options.t == options.timesteps == (50, 150)
+    assert unchecked.Options(t="50").t == 50
+    assert unchecked.Options(t=50).timesteps == (50,)
+
+
 @pytest.mark.parametrize("t", [-1, TIMESTEPS, 10**9])
 def test_time_steps_out_of_range(t):
     with pytest.raises(BadInput, match=f"^expected t from 0 to 999, got {t}$"):
@@ -47,8 +55,12 @@ def test_time_steps_out_of_range(t):
     ("given", "message"),
     [
         ({"t": 1.5}, "expected a whole number as t, got 1.5"),
-        ({"t": "5"}, "expected a whole number as t, got '5'"),
-        ({"t": [1, 2]}, "expected a whole number as t"),
+        ({"t": "5.5"}, "expected t as a number or like 50+150, got '5.5'"),
+        ({"t": "50,150"}, "expected t as a number or like 50+150, got '50,150'"),
+        ({"t": [1, 2.5]}, "expected a whole number as t, got 2.5"),
+        ({"t": ()}, "expected t from 0 to 999, got none"),
+        ({"t": (50, 1000)}, "expected t from 0 to 999, got 1000"),
+        ({"combine": None}, "unknown combine None: "),
         ({"ensemble": 2.0}, "expected a whole number as ensemble, got 2.0"),
         ({"ensemble": 0}, "expected an ensemble of at least 1, got 0"),
         ({"ensemble": -3}, "expected an ensemble of at least 1, got -3"),

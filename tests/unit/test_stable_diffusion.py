@@ -37,19 +37,19 @@ def test_the_decoder_has_fifteen_layers_and_blocks_end_where_the_paper_says(mode
 
 def test_what_lies_behind_the_last_tap_is_neither_run_nor_held(model, photo):
     ran = []
-    for number, block in enumerate(model._unet.up_blocks):
+    for number, block in enumerate(model.unet.network.up_blocks):
         block.register_forward_pre_hook(lambda *_, n=number: ran.append(n))
     model.extract([photo], Options(size=64, tap="up:1", ensemble=1))
     assert ran == [0, 1]
-    held = {name for name, p in model._unet.named_parameters() if not p.is_meta}
+    held = {name for name, p in model.unet.network.named_parameters() if not p.is_meta}
     assert any(name.startswith("up_blocks.1.upsamplers") for name in held)
     assert not any(name.startswith(("up_blocks.2", "up_blocks.3", "conv_out")) for name in held)
-    assert all(p.is_meta for p in model._vae.decoder.parameters())
+    assert all(p.is_meta for p in model.vae.network.decoder.parameters())
 
 
 def test_a_layer_tap_stops_inside_its_block(model, photo):
     model.extract([photo], Options(size=64, tap="up:1.layer:5", ensemble=1))
-    held = {name for name, p in model._unet.named_parameters() if not p.is_meta}
+    held = {name for name, p in model.unet.network.named_parameters() if not p.is_meta}
     assert any(name.startswith("up_blocks.1.attentions.1") for name in held)
     assert not any(name.startswith("up_blocks.1.resnets.2") for name in held)
 
@@ -59,7 +59,7 @@ def test_a_later_tap_is_loaded_when_it_is_asked_for(model, photo):
     model.extract([photo], Options(size=64, tap="up:0", ensemble=1))
     middle = model.held_parameters()
     [late] = model.extract([photo], Options(size=64, tap="up:3", ensemble=1))
-    fresh = load(str(model.folder), device="cpu")
+    fresh = load(str(model.checkpoint.place), device="cpu")
     [direct] = fresh.extract([photo], Options(size=64, tap="up:3", ensemble=1))
     assert 0 == before < middle < model.held_parameters()
     assert torch.equal(late.values, direct.values)
@@ -71,7 +71,7 @@ def test_the_prompt_matters_and_is_embedded_once(model, photo, monkeypatch, capf
     assert capfd.readouterr() == ("", "")  # no bar of transformers' own
     [cat] = model.extract([photo], options.but(prompt="a photo of a cat"))
     assert not torch.equal(empty.values, cat.values)
-    monkeypatch.setattr(StableDiffusion, "_text", property(lambda _: pytest.fail("embedded again")))
+    monkeypatch.setattr(StableDiffusion, "_embed", lambda *_: pytest.fail("embedded again"))
     [again] = model.extract([photo], options.but(prompt="a photo of a cat"))
     assert torch.equal(cat.values, again.values)
 
@@ -85,7 +85,7 @@ def test_members_of_the_ensemble_draw_their_own_posterior_and_noise(model, photo
             return torch.randn(tuple(shape))
 
     encoded = []
-    model._vae.encoder.register_forward_hook(lambda *_: encoded.append(1))
+    model.vae.network.encoder.register_forward_hook(lambda *_: encoded.append(1))
     model.extract_taps([photo], ["up:1"], Options(size=64, ensemble=3), Recorder())
     assert drawn == [(k, m) for m in range(3) for k in ("posterior", "diffusion")]
     assert len(encoded) == 1
@@ -141,9 +141,16 @@ def test_missing_parts_are_named(copy, lost, message):
         load(str(copy))
 
 
-def test_a_missing_text_encoder_is_named(copy, photo):
-    shutil.rmtree(copy / "tokenizer")
-    with pytest.raises(ModelError, match="expected tokenizer/ and text_encoder/"):
+@pytest.mark.parametrize(
+    ("lost", "message"),
+    [
+        ("tokenizer", "expected vocab.json and merges.txt of a tokenizer in .*copy/tokenizer"),
+        ("text_encoder", "expected config.json of a text encoder .* in .*copy/text_encoder"),
+    ],
+)
+def test_a_missing_text_encoder_is_named(copy, photo, lost, message):
+    shutil.rmtree(copy / lost)
+    with pytest.raises(ModelError, match=message):
         load(str(copy), device="cpu").extract([photo], Options(size=64))
 
 
@@ -168,7 +175,7 @@ def test_offline_the_error_says_what_to_put_where():
 def test_a_folder_of_models_and_the_hub_cache_are_searched(tiny_sd, tmp_path, monkeypatch):
     monkeypatch.setenv("COUNTERPOINT_MODELS", str(tmp_path))
     shutil.copytree(tiny_sd, tmp_path / "sd21")
-    assert load("sd21").folder == tmp_path / "sd21"
+    assert load("sd21").checkpoint.place == tmp_path / "sd21"
     assert load("sd21").spec.t == 261
 
 

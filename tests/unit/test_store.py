@@ -28,6 +28,8 @@ OTHERS = {
     "prompt": "a bird",
     "seed": 1,
     "ensemble": 8,
+    "combine": "mean",
+    "parts": (Provenance(model="small"), Provenance(model="sift")),
     "fit": "pad",
     "size_wh": None,
     "dtype": "float16",

@@ -10,10 +10,12 @@ from counterpoint.backbones.zoo import CLASSES, ZOO, ModelSpec, spec_of
 from counterpoint.errors import MissingExtra
 
 if TYPE_CHECKING:
+    import torch
+
     from counterpoint.backbones.base import Backbone
     from counterpoint.options import Dtype
 
-_EXTRA_MODULES = {"sd": "transformers"}
+_EXTRA_MODULES = {"sd": "transformers", "vit": "transformers"}
 
 
 def load(
@@ -26,10 +28,13 @@ def load(
     """Load a model.
 
     Args:
-        model: a name of the zoo, a folder in diffusers layout, a hub id ("owner/name"), or a
-            `.safetensors` file of the `small` architecture.
+        model: a name of the zoo; a folder in diffusers or transformers layout; a hub id
+            ("owner/name"); a file of weights (`.safetensors` of `small` or of Stable Diffusion,
+            `.pt` of guided diffusion); or two of these as one, "A+B" or "A+B@0.3" where B's share
+            is not a half.
         device: "cpu", "cuda", "mps"; by default the best there is.
-        dtype: "float32", "bfloat16" or "float16"; by default float32 on the CPU, float16 on CUDA.
+        dtype: "float32", "bfloat16" or "float16"; by default float32 on the CPU, on CUDA
+            float16, or bfloat16 for diffusion transformers.
         download: fetch missing weights from the hub. Without it, nothing touches the network.
 
     Raises:
@@ -42,18 +47,23 @@ def load(
     >>> model.spec.name
     'small'
     """
-    spec = spec_of(model)
-    if spec.extra and find_spec(_EXTRA_MODULES[spec.extra]) is None:
-        raise MissingExtra(spec.extra, f"{spec.name} and its family")
     import torch
 
     from counterpoint.backbones.base import pick_device
 
+    spec, where = spec_of(model), pick_device(device)
+    default = spec.cuda_dtype if where.type == "cuda" else "float32"
+    return load_spec(spec, where, getattr(torch, dtype or default), download=download)
+
+
+def load_spec(
+    spec: ModelSpec, device: torch.device, dtype: torch.dtype, *, download: bool = False
+) -> Backbone:
+    """As `load`, for a row that need not be in the zoo."""
+    if spec.extra and find_spec(_EXTRA_MODULES[spec.extra]) is None:
+        raise MissingExtra(spec.extra, f"{spec.name} and its family")
     module, _, cls = CLASSES[spec.family].partition(":")
-    where = pick_device(device)
-    default = "float16" if where.type == "cuda" else "float32"
-    precision: torch.dtype = getattr(torch, dtype or default)
-    return getattr(import_module(module), cls)(spec, where, precision, download=download)
+    return getattr(import_module(module), cls)(spec, device, dtype, download=download)
 
 
 def available() -> tuple[ModelSpec, ...]:

@@ -6,9 +6,10 @@ clean picture, the four methods of `DiffusionBackbone` for those that see noise.
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,12 +29,17 @@ from counterpoint.images import (
     load_picture,
     to_unit_floats,
 )
-from counterpoint.options import Fit, Options
+from counterpoint.options import Combine, Fit, Options
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 Taps = dict[str, Tensor]
 """Features by tap, each (batch, channels, rows, columns)."""
+
+Place = tuple[int | None, str]
+"""Where features were read: time step (None: no noise) and tap."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +62,20 @@ class Setting:
     """Options with every default filled in.
 
     Attributes:
-        t: time step, None for models that see no noise.
+        timesteps: in the order asked for; (None,) for models that see no noise.
         taps: names of single taps to read, in one pass.
         ensemble: draws averaged.
+        combine: how several maps of one picture become one.
         prompt: text condition.
         size_wh: model input, pixels; not used by "keep".
         fit: how pictures are brought to it.
         seed: of the noise.
     """
 
-    t: int | None
+    timesteps: tuple[int | None, ...]
     taps: tuple[str, ...]
     ensemble: int
+    combine: Combine
     prompt: str
     size_wh: SizeWH
     fit: Fit
@@ -123,9 +131,9 @@ class Backbone(ABC):
         """SHA-256 of the weights; empty for models without any."""
         return ""
 
-    @abstractmethod
     def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:
         """Features of a batch at every tap of the setting."""
+        raise NotImplementedError
 
     def extract(
         self, pictures: Sequence[ImageLike], options: Options | None = None
@@ -144,9 +152,8 @@ class Backbone(ABC):
         """As `extract`, one map at a time, with only a batch of pictures in memory."""
         options = options or Options()
         tap = options.tap or self.spec.tap
-        names = tap.split("+")
-        for maps in self.stream_taps(pictures, names, options):
-            yield join([maps[name] for name in names])
+        for maps in self.stream_grid(pictures, tap.split("+"), options):
+            yield join(list(maps.values()), options.combine)
 
     def extract_taps(
         self,
@@ -173,6 +180,34 @@ class Backbone(ABC):
         noise: NoiseSource | None = None,
     ) -> Iterator[dict[str, FeatureMap]]:
         """As `extract_taps`, one picture at a time."""
+        options = options or Options()
+        for maps in self.stream_grid(pictures, taps, options, noise):
+            by_tap: dict[str, list[FeatureMap]] = {}
+            for (_, tap), fmap in maps.items():
+                by_tap.setdefault(tap, []).append(fmap)
+            yield {tap: join(found, options.combine) for tap, found in by_tap.items()}
+
+    def stream_grid(
+        self,
+        pictures: Sequence[ImageLike],
+        taps: Sequence[str],
+        options: Options | None = None,
+        noise: NoiseSource | None = None,
+    ) -> Iterator[dict[Place, FeatureMap]]:
+        """Every tap at every time step of the options, one picture at a time.
+
+        One forward pass a time step (and draw of noise), whatever the number of taps; the picture
+        is encoded once.
+
+        Args:
+            pictures: paths, PIL images, arrays or tensors.
+            taps: names, as in `taps`.
+            options: the rest; its ``tap`` is not used.
+            noise: where draws come from; by default keyed by seed, picture and member.
+
+        Yields:
+            Maps by (time step, tap), in the order asked for, time steps first.
+        """
         setting = self._setting(options or Options(), taps)
         noise = noise or KeyedNoise(setting.seed)
         group = max(1, self.micro_batch // setting.ensemble)
@@ -186,11 +221,12 @@ class Backbone(ABC):
             if name not in known:
                 raise UnknownName(f"tap of {self.spec.name}", name, known)
         spec = self.spec
-        t = spec.t if options.t is None else options.t
+        steps = options.timesteps or (spec.t,)
         return Setting(
-            t=None if spec.t is None else t,
+            timesteps=(None,) if spec.t is None else steps,
             taps=tuple(dict.fromkeys(taps)),
             ensemble=(options.ensemble or spec.ensemble) if spec.t is not None else 1,
+            combine=options.combine,
             prompt=spec.prompt if options.prompt is None else options.prompt,
             size_wh=options.size_wh or spec.size_wh,
             fit=options.fit or spec.fit,
@@ -199,23 +235,70 @@ class Backbone(ABC):
 
     def _maps(
         self, pictures: list[Picture], setting: Setting, noise: NoiseSource
-    ) -> Iterator[dict[str, FeatureMap]]:
+    ) -> Iterator[dict[Place, FeatureMap]]:
         fitted = [fit_picture(p, setting.size_wh, setting.fit, self.multiple) for p in pictures]
         for run in _runs_of_one_size(fitted):
             pixels = np.stack([to_unit_floats(fitted[i].rgb) for i in run])
             hashes = tuple(pictures[i].content_hash for i in run)
             batch = Batch(torch.from_numpy(pixels).to(self.device), hashes)
             with torch.inference_mode():
-                features = self._forward(batch, setting, noise)
+                features = self._features(batch, setting, noise)
+            places = [(t, tap) for t in setting.timesteps for tap in setting.taps]
             for row, i in enumerate(run):
                 yield {
-                    tap: self._map(values[row], tap, pictures[i], fitted[i], setting)
-                    for tap, values in features.items()
+                    place: self._map(features[place][row], place, pictures[i], fitted[i], setting)
+                    for place in places
                 }
 
+    def _features(self, batch: Batch, setting: Setting, noise: NoiseSource) -> dict[Place, Tensor]:
+        """Features at every place of the setting, each (batch, channels, rows, columns)."""
+        parts = self._in_chunks(
+            range(len(batch.hashes)),
+            lambda rows: self._forward(
+                Batch(batch.pixels[rows[0] : rows[-1] + 1], batch.hashes[rows[0] : rows[-1] + 1]),
+                setting,
+                noise,
+            ),
+        )
+        chunks = list(parts)
+        return {(None, tap): torch.cat([taps[tap] for _, taps in chunks]) for tap in setting.taps}
+
+    def _in_chunks(
+        self, jobs: Sequence[T], run: Callable[[Sequence[T]], Taps]
+    ) -> Iterator[tuple[Sequence[T], Taps]]:
+        """Run jobs ``micro_batch`` at a time; when memory runs out, again in smaller chunks."""
+        while jobs:
+            now = jobs[: self.micro_batch]
+            try:
+                found = run(now)
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise
+                self._shrink()
+                continue
+            yield now, found
+            jobs = jobs[len(now) :]
+
+    def _shrink(self) -> None:
+        if self.micro_batch == 1:
+            raise ModelError(
+                f"out of memory on {self.device} with one picture at a time; "
+                "try a smaller --size or --dtype bfloat16"
+            ) from None
+        self.micro_batch //= 2
+        log.warning("out of memory: going on with %d forward passes at a time", self.micro_batch)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
     def _map(
-        self, values: Tensor, tap: str, picture: Picture, fitted: FittedPicture, setting: Setting
+        self,
+        values: Tensor,
+        place: Place,
+        picture: Picture,
+        fitted: FittedPicture,
+        setting: Setting,
     ) -> FeatureMap:
+        t, tap = place
         if not torch.isfinite(values).all():
             raise ModelError(
                 f"{self.spec.name} gave NaN or infinity at {tap} in {self.dtype_name}; "
@@ -223,7 +306,7 @@ class Backbone(ABC):
             )
         input_wh = (fitted.rgb.shape[1], fitted.rgb.shape[0])
         grid_wh = (values.shape[2], values.shape[1])
-        provenance = self._provenance(setting, tap, picture)
+        provenance = self._provenance(setting, tap, (t,), picture)
         # A copy: a view would keep the whole batch's memory alive.
         return FeatureMap(
             values.to(self.dtype).clone(),
@@ -236,18 +319,21 @@ class Backbone(ABC):
 
     def provenance(self, picture: Picture, options: Options) -> Provenance:
         """What `extract` would note for a picture, without running the network."""
-        tap = options.tap or self.spec.tap
-        return self._provenance(self._setting(options, tap.split("+")), tap, picture)
+        setting = self._setting(options, (options.tap or self.spec.tap).split("+"))
+        return self._provenance(setting, "+".join(setting.taps), setting.timesteps, picture)
 
-    def _provenance(self, setting: Setting, tap: str, picture: Picture) -> Provenance:
+    def _provenance(
+        self, setting: Setting, tap: str, timesteps: tuple[int | None, ...], picture: Picture
+    ) -> Provenance:
         return Provenance(
             model=self.spec.name,
             weights_sha256=self.weights_sha256,
             tap=tap,
-            timesteps=() if setting.t is None else (setting.t,),
+            timesteps=tuple(t for t in timesteps if t is not None),
             prompt=setting.prompt,
             seed=setting.seed,
             ensemble=setting.ensemble,
+            combine=setting.combine,
             fit=setting.fit,
             size_wh=None if setting.fit == "keep" else setting.size_wh,
             dtype=self.dtype_name,
@@ -304,22 +390,27 @@ class DiffusionBackbone(Backbone):
                 seen.append(Picture(array, f"t = {t}"))
         return seen
 
-    def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:
-        assert setting.t is not None
+    def _features(self, batch: Batch, setting: Setting, noise: NoiseSource) -> dict[Place, Tensor]:
         posterior = self._encode((batch.pixels * 2 - 1).to(self.dtype))
-        mean: Taps = {}
+        means: dict[Place, Tensor] = {}
+        for t in setting.timesteps:
+            assert t is not None
+            for tap, values in self._means(posterior, batch, t, setting, noise).items():
+                means[t, tap] = values
+        return means
+
+    def _means(
+        self, posterior: "Posterior", batch: Batch, t: int, setting: Setting, noise: NoiseSource
+    ) -> Taps:
+        """Features at one time step, averaged over the ensemble."""
         jobs = [(i, m) for m in range(setting.ensemble) for i in range(len(batch.hashes))]
-        while jobs:
-            now, jobs = jobs[: self.micro_batch], jobs[self.micro_batch :]
-            try:
-                states = [
-                    self._draw(posterior, i, batch.hashes[i], m, setting.t, noise) for i, m in now
-                ]
-                found = self._denoise(torch.stack(states), setting.t, setting.prompt, setting.taps)
-            except torch.OutOfMemoryError:
-                jobs = now + jobs
-                self._shrink()
-                continue
+
+        def run(now: Sequence[tuple[int, int]]) -> Taps:
+            states = [self._draw(posterior, i, batch.hashes[i], m, t, noise) for i, m in now]
+            return self._denoise(torch.stack(states), t, setting.prompt, setting.taps)
+
+        mean: Taps = {}
+        for now, found in self._in_chunks(jobs, run):
             for tap, values in found.items():
                 _add_to_mean(mean, tap, values, [i for i, _ in now], len(batch.hashes), setting)
         return mean
@@ -335,17 +426,6 @@ class DiffusionBackbone(Backbone):
         clean = clean * posterior.scale
         eps = noise.draw("diffusion", sha256, member, clean.shape)
         return self._add_noise(clean, eps.to(clean), t)
-
-    def _shrink(self) -> None:
-        if self.micro_batch == 1:
-            raise ModelError(
-                f"out of memory on {self.device} with one picture at a time; "
-                "try a smaller --size or --dtype bfloat16"
-            ) from None
-        self.micro_batch //= 2
-        log.warning("out of memory: going on with %d forward passes at a time", self.micro_batch)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)
@@ -400,6 +480,13 @@ def _valid_cells(
     columns, rows = valid[0][centres[: grid_wh[0], 0]], valid[:, 0][centres[: grid_wh[1], 1]]
     columns[0] = rows[0] = True
     return torch.from_numpy(rows[:, None] & columns)
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error is any device's way to say that memory is short."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return True
+    return "out of memory" in str(error) or "can't allocate memory" in str(error)
 
 
 def check_t(t: int) -> int:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,14 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from counterpoint.backbones.zoo import ModelSpec
+from counterpoint.backbones.download import download_file
+from counterpoint.backbones.zoo import ZOO, ModelSpec
 from counterpoint.errors import MissingWeights, ModelError, WeightsMismatch
 from counterpoint.files import write_text
 
 MODELS_ENV = "COUNTERPOINT_MODELS"
 """Environment variable: a folder with one folder a model, looked at first."""
 
-_UNWANTED = ["*.ckpt", "*.msgpack", "*.onnx*", "*.bin", "*fp16*", "*non_ema*", "*openvino*"]
+_UNWANTED = [
+    *("*.ckpt", "*.msgpack", "*.onnx*", "*.bin", "*fp16*", "*non_ema*", "*openvino*"),
+    "open_clip*",  # the same weights once more under other names
+]
 
 
 def cache_folder() -> Path:
@@ -91,9 +96,11 @@ def resolve_weights(spec: ModelSpec, *, download: bool = False) -> Path:
             f"expected {spec.marker} and weights in {folder}, found none; "
             f"point --model at the folder that holds {spec.marker}"
         )
-    if download and spec.hub_ids:
+    if download and spec.sources:
+        if spec.base:
+            resolve_weights(ZOO[spec.base], download=True)
         return _download(spec)
-    ids = " or ".join(spec.hub_ids)
+    ids = " or ".join(spec.sources)
     what = f"the file {spec.filename}" if spec.layout == "file" else "its folder"
     raise MissingWeights(
         f"the weights of {spec.name} are not on this machine: put {what} at "
@@ -118,6 +125,9 @@ def _download(spec: ModelSpec) -> Path:
             )
         except Exception as error:  # the hub's client raises many kinds, all mean "not here"
             reasons.append(f"{hub_id}: {str(error).splitlines()[0]}")
+    if spec.url:
+        target = models_folder() / spec.name / spec.filename
+        return download_file(spec.url, target, sha256=spec.sha256)
     raise MissingWeights(f"cannot download {spec.name}: {'; '.join(reasons)}")
 
 
@@ -127,7 +137,7 @@ class TensorFiles:
     Reads `.safetensors`, whole or sharded, and falls back to `.bin` (weights only, memory-mapped).
 
     Args:
-        folder: for example ``.../unet``.
+        folder: for example ``.../unet``; or one file of weights.
         rename: from a stored tensor's name to the one the network uses.
 
     Raises:
@@ -145,7 +155,7 @@ class TensorFiles:
 
     def _keys(self, path: Path) -> list[str]:
         if path.suffix != ".safetensors":
-            self._bins[path] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            self._bins[path] = load_pickle(path)
             return list(self._bins[path])
         from safetensors import SafetensorError, safe_open
 
@@ -160,6 +170,24 @@ class TensorFiles:
 
     def __contains__(self, name: str) -> bool:
         return name in self._where
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor's shape, without its numbers."""
+        from safetensors import safe_open
+
+        found: dict[str, tuple[int, ...]] = {}
+        with ExitStack() as stack:
+            opened: dict[Path, Any] = {
+                path: stack.enter_context(safe_open(path, "pt"))
+                for path in self.paths
+                if path not in self._bins
+            }
+            for name, (path, key) in self._where.items():
+                if path in opened:
+                    found[name] = tuple(opened[path].get_slice(key).get_shape())
+                else:
+                    found[name] = tuple(self._bins[path][key].shape)
+        return found
 
     def read(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
         """The named tensors, one at a time, on the CPU."""
@@ -181,6 +209,12 @@ class TensorFiles:
     ) -> None:
         """Give the parameters of ``root`` that lie on ``meta`` below the prefixes their values.
 
+        Args:
+            root: the network.
+            prefixes: names of its modules, or of single parameters.
+            device: where the values go.
+            dtype: in what precision.
+
         Raises:
             WeightsMismatch: keys missing or of another shape; names them.
         """
@@ -188,7 +222,7 @@ class TensorFiles:
         wanted = {
             name: tensor
             for name, tensor in root.state_dict(keep_vars=True).items()
-            if name.startswith(starts) and tensor.is_meta
+            if f"{name}.".startswith(starts) and tensor.is_meta
         }
         missing = [name for name in wanted if name not in self]
         if missing:
@@ -220,12 +254,39 @@ def _listing(what: str, items: list[str], paths: list[Path]) -> str:
     return f"{paths[0].parent}: {what} {', '.join(items[:4])}{more}; is it for another network?"
 
 
+def load_pickle(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict in PyTorch's own format, memory-mapped where it allows that.
+
+    Raises:
+        WeightsMismatch: damaged, without tensors, or asking for code, which is never run.
+    """
+    try:
+        # Only the format of torch 1.6 and later, a zip archive, can be memory-mapped.
+        mapped = zipfile.is_zipfile(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except Exception as error:  # garbage makes the unpickler raise nearly anything
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"asks to run {code[1]} (refused)" if code else "is damaged, cut off or foreign"
+        raise WeightsMismatch(
+            f"expected a state dict of PyTorch, got {path}, which {found}; fetch it again"
+        ) from error
+    found = stored if isinstance(stored, dict) else {}
+    tensors = {name: value for name, value in found.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise WeightsMismatch(
+            f"expected a state dict of PyTorch, got {path}, which holds no tensors by name"
+        )
+    return tensors
+
+
 def weight_files(folder: Path) -> list[Path]:
     """The weights of a component: one file, or all the shards that its index names.
 
     Raises:
         MissingWeights: none in the folder.
     """
+    if folder.is_file():
+        return [folder]
     names = ("diffusion_pytorch_model", "model", "pytorch_model")
     for suffix in (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin"):
         for name in names:
