@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from counterpoint.backbones import load
-from counterpoint.backbones.base import Backbone
+from counterpoint.backbones.network import NetworkBackbone
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.features import FeatureMap
 from counterpoint.images import load_picture
@@ -209,7 +209,7 @@ def test_when_memory_runs_out_it_goes_on_in_smaller_chunks(
 ):
     expected = model.extract(crops, options)
     before, model.micro_batch = model.micro_batch, 4
-    inner = Backbone._in_chunks
+    inner = NetworkBackbone._in_chunks
 
     def short_of_memory(self, jobs, run):
         def limited(now):
@@ -219,7 +219,7 @@ def test_when_memory_runs_out_it_goes_on_in_smaller_chunks(
 
         return inner(self, jobs, limited)
 
-    monkeypatch.setattr(Backbone, "_in_chunks", short_of_memory)
+    monkeypatch.setattr(NetworkBackbone, "_in_chunks", short_of_memory)
     found = model.extract(crops, options)
     shrunk, model.micro_batch = model.micro_batch, before
     assert all(same(a, b) for a, b in zip(found, expected, strict=True))

@@ -17,8 +17,9 @@ from diffusers.models.unets.unet_2d import UNet2DModel
 from jaxtyping import Float
 from torch import Tensor
 
-from counterpoint.backbones.base import DiffusionBackbone, Posterior, Tap, Taps
+from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
+from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
 from counterpoint.backbones.weights import TensorFiles, file_sha256, resolve_weights
 from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.errors import ModelError, WeightsMismatch

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from counterpoint.backbones.base import Backbone, Batch, Setting, Tap, Taps
+from counterpoint.backbones.base import Tap
 from counterpoint.backbones.latent import VAE, PipelineFolder, UNet
-from counterpoint.backbones.noise import NoiseSource
+from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
 from counterpoint.backbones.weights import TensorFiles, joint_sha256, resolve_weights
 from counterpoint.backbones.zoo import ZOO, ModelSpec
 from counterpoint.errors import MissingWeights
@@ -26,7 +26,7 @@ files of the whole training state only. At the training's learning rate of 1e-5 
 _INSIDE = "unet_feature_extractor_cleandift."
 
 
-class CleanDIFT(Backbone):
+class CleanDIFT(CleanBackbone):
     """A CleanDIFT U-Net in the VAE and the text encoder of its Stable Diffusion pipeline.
 
     Taps are those of Stable Diffusion. The latent is the mean of the VAE's posterior (the original
@@ -79,7 +79,7 @@ class CleanDIFT(Backbone):
         """Parameters of U-Net and VAE that are in memory now."""
         return self.unet.part.held_parameters() + self.vae.part.held_parameters()
 
-    def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:  # noqa: ARG002
+    def _forward(self, batch: Batch, setting: Setting) -> Taps:
         posterior = self.vae.encode(batch.pixels * 2 - 1)
         hidden = self._embed(setting.prompt).expand(len(batch.pixels), -1, -1)
         return self.unet.features(

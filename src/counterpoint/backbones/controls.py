@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint.backbones.base import Backbone, Batch, Setting, Tap, Taps
-from counterpoint.backbones.noise import NoiseSource
+from counterpoint.backbones.base import Tap
+from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
 from counterpoint.geometry import PixelTransform
 
 SIFT_STRIDE_PX = 8
@@ -22,7 +22,7 @@ control is, if anything, too good.
 """
 
 
-class RGB(Backbone):
+class RGB(CleanBackbone):
     """The colours themselves, one cell a pixel, so that the nearest is the nearest in colour.
 
     Channels: red, green and blue from -1 to 1, and ``sqrt(3 - r^2 - g^2 - b^2)``, which gives
@@ -35,13 +35,13 @@ class RGB(Backbone):
         """One: the pixels."""
         return (Tap("pixels", 4, 1),)
 
-    def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:  # noqa: ARG002
+    def _forward(self, batch: Batch, setting: Setting) -> Taps:  # noqa: ARG002
         colours = batch.pixels * 2 - 1
         left = 3 - colours.square().sum(dim=1, keepdim=True)
         return {"pixels": torch.cat([colours, left.clamp(min=0).sqrt()], dim=1)}
 
 
-class DenseSIFT(Backbone):
+class DenseSIFT(CleanBackbone):
     """Upright RootSIFT descriptors on a regular grid, one scale, unit length.
 
     OpenCV's SIFT (Lowe 2004) of the grey picture; descriptors divided by their sum, then their
@@ -55,7 +55,7 @@ class DenseSIFT(Backbone):
         """One: the descriptors."""
         return (Tap("descriptors", 128, SIFT_STRIDE_PX),)
 
-    def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:  # noqa: ARG002
+    def _forward(self, batch: Batch, setting: Setting) -> Taps:  # noqa: ARG002
         grids = [self._describe(pixels) for pixels in batch.pixels]
         roots = F.normalize(torch.stack(grids).to(self.device), p=1, dim=1).sqrt()
         return {"descriptors": F.normalize(roots, dim=1)}

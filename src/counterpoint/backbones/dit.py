@@ -32,9 +32,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from counterpoint.backbones.base import DiffusionBackbone, Posterior, Tap, Taps
+from counterpoint.backbones.base import Tap
 from counterpoint.backbones.dit_text import Condition
 from counterpoint.backbones.latent import VAE, Part, from_diffusers, on_meta, vae_of
+from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
 from counterpoint.backbones.weights import (
     TensorFiles,
     joint_sha256,

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from counterpoint.backbones.base import Taps
 from counterpoint.backbones.dit import DiffusionTransformer, Stream, Tokens
 from counterpoint.backbones.dit_text import Condition, TextEncoders
 from counterpoint.backbones.latent import from_diffusers
+from counterpoint.backbones.network import Taps
 from counterpoint.errors import ModelError
 
 SCHEDULE = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")

@@ -14,8 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from counterpoint.backbones.base import Posterior, Tap, Taps
+from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
+from counterpoint.backbones.network import Posterior, Taps
 from counterpoint.backbones.weights import TensorFiles, weight_files
 from counterpoint.errors import ModelError, UnknownName
 

@@ -93,7 +93,10 @@ def grids(spec: ModelSpec, size_wh: SizeWH | None = None) -> list[Grid]:
         next(grid for grid in found if grid.tap.name == layout_of(member).tap)
         for member, found in zip(members, (first, second), strict=True)
     )
-    return [*(_finer(grid, b) for grid in first), *(_finer(a, grid) for grid in second if grid != b)]
+    return [
+        *(_finer(grid, b) for grid in first),
+        *(_finer(a, grid) for grid in second if grid != b),
+    ]
 
 
 def _finer(a: Grid, b: Grid) -> Grid:

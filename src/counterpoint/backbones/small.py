@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from counterpoint.backbones import small_net
-from counterpoint.backbones.base import DiffusionBackbone, Posterior, Tap, Taps
+from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
+from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
 from counterpoint.backbones.weights import file_sha256
 from counterpoint.backbones.zoo import ZOO, ModelSpec
 from counterpoint.errors import MissingWeights

@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from counterpoint.backbones.base import DiffusionBackbone, Posterior, Tap, Taps
+from counterpoint.backbones.base import Tap
 from counterpoint.backbones.latent import VAE, Checkpoint, PipelineFolder, UNet
+from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
 from counterpoint.backbones.single_file import SingleFile
 from counterpoint.backbones.weights import joint_sha256, resolve_weights
 from counterpoint.backbones.zoo import ModelSpec

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from counterpoint.backbones.base import Backbone, Batch, Setting, Tap, Taps
+from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.latent import vae_of
-from counterpoint.backbones.noise import NoiseSource
+from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
 from counterpoint.backbones.sdxl import vae_dtype
 from counterpoint.backbones.weights import find_weights, joint_sha256, resolve_weights
 from counterpoint.backbones.zoo import ZOO, ModelSpec
@@ -18,7 +18,7 @@ PIPELINES = ("sd21", "sd21-base", "sd15")
 """Models of the zoo with the same encoder, which serve where the VAE's own repository is not."""
 
 
-class VAEEncoder(Backbone):
+class VAEEncoder(CleanBackbone):
     """The encoder of an ``AutoencoderKL``.
 
     Taps: the down blocks "down:I" (each after its downsampler), "mid", and "latent", the mean of
@@ -83,7 +83,7 @@ class VAEEncoder(Backbone):
         """Parameters in memory now."""
         return self.part.held_parameters()
 
-    def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:  # noqa: ARG002
+    def _forward(self, batch: Batch, setting: Setting) -> Taps:
         names = list(self._modules)
         last = max(setting.taps, key=names.index)
         self.part.hold(self._modules_to(last), self.device, self._network_dtype)

@@ -17,9 +17,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from counterpoint.backbones.base import Backbone, Batch, Setting, Tap, Taps
+from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
-from counterpoint.backbones.noise import NoiseSource
+from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
 from counterpoint.backbones.weights import TensorFiles, joint_sha256, resolve_weights
 from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.errors import ModelError, UnknownName
@@ -111,7 +111,7 @@ KINDS: dict[str, _Kind] = {
 """By the ``model_type`` of a checkpoint's config.json."""
 
 
-class VisionTransformer(Backbone):
+class VisionTransformer(CleanBackbone):
     """A vision transformer in the hub's transformers layout (config.json, model.safetensors).
 
     Taps: "vit:L", the tokens after layer L, counted from 0; "vit:L.query", "vit:L.key" and
@@ -170,7 +170,7 @@ class VisionTransformer(Backbone):
         """Parameters that are in memory now."""
         return sum(p.numel() for p in self._net.parameters() if not p.is_meta)
 
-    def _forward(self, batch: Batch, setting: Setting, noise: NoiseSource) -> Taps:  # noqa: ARG002
+    def _forward(self, batch: Batch, setting: Setting) -> Taps:
         order = [tap.name for tap in self.taps]
         places = {tap: self._place(tap) for tap in setting.taps}
         last = places[max(setting.taps, key=order.index)]

@@ -49,7 +49,8 @@ def noise(
     dtype
         Of the network.
     """
-    from counterpoint.backbones.base import DiffusionBackbone, check_t
+    from counterpoint.backbones.base import check_t
+    from counterpoint.backbones.network import DiffusionBackbone
     from counterpoint.errors import BadInput
     from counterpoint.plots import draw_strip, save_png
 
