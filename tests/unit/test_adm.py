@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from counterpoint.backbones import load
 from counterpoint.backbones.adm import alphas_cumprod
-from counterpoint.backbones.zoo import ZOO, spec_of
+from counterpoint.backbones.recognise import spec_of
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights, ModelError, WeightsMismatch
 from counterpoint.images import load_picture
 from counterpoint.options import Options

@@ -9,7 +9,8 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 
 from counterpoint.backbones import load
-from counterpoint.backbones.zoo import ZOO, spec_of
+from counterpoint.backbones.recognise import spec_of
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights, ModelError, WeightsMismatch
 from counterpoint.images import fit_picture, load_picture, to_unit_floats
 from counterpoint.options import Options

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from counterpoint.backbones import dit, dit_text, load
 from counterpoint.backbones.dit import DiffusionTransformer, discard_massive
-from counterpoint.backbones.zoo import ZOO, spec_of
+from counterpoint.backbones.recognise import spec_of
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import (
     BadInput,
     MissingWeights,

@@ -17,6 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from counterpoint.backbones import load
 from counterpoint.backbones.latent import on_meta
+from counterpoint.backbones.recognise import spec_of
 from counterpoint.backbones.single_file import (
     open_clip_name,
     text_config,
@@ -25,7 +26,6 @@ from counterpoint.backbones.single_file import (
     vae_config,
     vae_name,
 )
-from counterpoint.backbones.zoo import spec_of
 from counterpoint.errors import MissingWeights, ModelError, WeightsMismatch
 from counterpoint.options import Options
 from support.tiny_single_file import (

@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from counterpoint.backbones import load
 from counterpoint.backbones.latent import vae_of
-from counterpoint.backbones.zoo import ZOO, spec_of
+from counterpoint.backbones.recognise import spec_of
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights, UnknownName, WeightsMismatch
 from counterpoint.images import fit_picture, load_picture, to_unit_floats
 from counterpoint.options import Options

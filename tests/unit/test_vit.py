@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from published import VITS
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import layer_norm, linear
 
 from counterpoint.backbones import load
+from counterpoint.backbones.recognise import spec_of
 from counterpoint.backbones.vit import FACETS, network_on_meta, taps_of
-from counterpoint.backbones.zoo import ZOO, spec_of
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights, ModelError, UnknownName, WeightsMismatch
 from counterpoint.options import Options
 from support.tiny_vit import LAYERS, WIDTH, write_preprocessor, write_tiny_vit
@@ -349,70 +351,37 @@ def test_gated_weights_say_so():
         load("dinov3-vitb16")
 
 
-# The published configurations (of image-text models the image half), and millions of parameters.
-def _dinov2(width, heads, layers, **more):
-    return {
-        "model_type": "dinov2",
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "num_hidden_layers": layers,
-        "mlp_ratio": 4,
-        "patch_size": 14,
-        "image_size": 518,
-        **more,
-    }
-
-
-def _vit(model_type, width, heads, layers, inner, patch, image, **more):
-    return {
-        "model_type": model_type,
-        "hidden_size": width,
-        "num_attention_heads": heads,
-        "num_hidden_layers": layers,
-        "intermediate_size": inner,
-        "patch_size": patch,
-        "image_size": image,
-        **more,
-    }
-
-
-def _vision(model_type, *shape, **more):
-    return {"model_type": model_type, "vision_config": _vit(f"{model_type}_vision_model", *shape)}
-
-
-REGISTERS = {"model_type": "dinov2_with_registers", "num_register_tokens": 4}
-DINOV3 = {"num_register_tokens": 4, "key_bias": False, "rope_theta": 100.0}
-PUBLISHED = {
-    "dino-vitb8": (_vit("vit", 768, 12, 12, 3072, 8, 224), 86.4),
-    "dinov2-vits14": (_dinov2(384, 6, 12), 22.1),
-    "dinov2-vitb14": (_dinov2(768, 12, 12), 86.6),
-    "dinov2-vitl14": (_dinov2(1024, 16, 24), 304.4),
-    "dinov2-vitg14": (_dinov2(1536, 24, 40, use_swiglu_ffn=True), 1136.5),
-    "dinov2-vits14-reg": (_dinov2(384, 6, 12, **REGISTERS), 22.1),
-    "dinov2-vitb14-reg": (_dinov2(768, 12, 12, **REGISTERS), 86.6),
-    "dinov2-vitl14-reg": (_dinov2(1024, 16, 24, **REGISTERS), 304.4),
-    "dinov2-vitg14-reg": (_dinov2(1536, 24, 40, use_swiglu_ffn=True, **REGISTERS), 1136.5),
-    "dinov3-vits16": (_vit("dinov3_vit", 384, 6, 12, 1536, 16, 224, **DINOV3), 21.6),
-    "dinov3-vitb16": (_vit("dinov3_vit", 768, 12, 12, 3072, 16, 224, **DINOV3), 85.7),
-    "dinov3-vitl16": (_vit("dinov3_vit", 1024, 16, 24, 4096, 16, 224, **DINOV3), 303.1),
-    "openclip-vith14": (_vision("clip", 1280, 16, 32, 5120, 14, 224), 630.8),
-    "siglip2-base-patch16-224": (_vision("siglip", 768, 12, 12, 3072, 16, 224), 92.9),
-    "siglip2-base-patch16-512": (_vision("siglip", 768, 12, 12, 3072, 16, 512), 93.5),
-    "siglip2-large-patch16-512": (_vision("siglip", 1024, 16, 24, 4096, 16, 512), 316.8),
-    "siglip2-so400m-patch14-384": (_vision("siglip", 1152, 16, 27, 4304, 14, 384), 428.2),
-    "siglip2-so400m-patch16-512": (_vision("siglip", 1152, 16, 27, 4304, 16, 512), 428.8),
-    "siglip2-base-patch16-naflex": (_vision("siglip2", 768, 12, 12, 3072, 16, 224), 92.9),
-    "siglip2-so400m-patch16-naflex": (_vision("siglip2", 1152, 16, 27, 4304, 16, 224), 427.9),
+MILLIONS = {  # of parameters; of image-text models the image half's
+    "dino-vitb8": 86.4,
+    "dinov2-vits14": 22.1,
+    "dinov2-vitb14": 86.6,
+    "dinov2-vitl14": 304.4,
+    "dinov2-vitg14": 1136.5,
+    "dinov2-vits14-reg": 22.1,
+    "dinov2-vitb14-reg": 86.6,
+    "dinov2-vitl14-reg": 304.4,
+    "dinov2-vitg14-reg": 1136.5,
+    "dinov3-vits16": 21.6,
+    "dinov3-vitb16": 85.7,
+    "dinov3-vitl16": 303.1,
+    "openclip-vith14": 630.8,
+    "siglip2-base-patch16-224": 92.9,
+    "siglip2-base-patch16-512": 93.5,
+    "siglip2-large-patch16-512": 316.8,
+    "siglip2-so400m-patch14-384": 428.2,
+    "siglip2-so400m-patch16-512": 428.8,
+    "siglip2-base-patch16-naflex": 92.9,
+    "siglip2-so400m-patch16-naflex": 427.9,
 }
 
 
 def test_every_row_has_its_configuration_here():
-    assert set(PUBLISHED) == {name for name, row in ZOO.items() if row.family == "vit"}
+    assert set(VITS) == set(MILLIONS) == {name for name, row in ZOO.items() if row.family == "vit"}
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", VITS)
 def test_full_size_networks_have_the_rows_taps(name):
-    config, millions = PUBLISHED[name]
+    config, millions = VITS[name], MILLIONS[name]
     network = network_on_meta(config)
     vision = config.get("vision_config", config)
     taps = {tap.name: tap for tap in taps_of(network)}

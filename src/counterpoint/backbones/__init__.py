@@ -6,7 +6,9 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from counterpoint.backbones.zoo import CLASSES, ZOO, ModelSpec, spec_of
+from counterpoint.backbones.recognise import spec_of
+from counterpoint.backbones.spec import CLASSES, ModelSpec
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingExtra
 
 if TYPE_CHECKING:

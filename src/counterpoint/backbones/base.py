@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from counterpoint.backbones.noise import NoiseSource
-from counterpoint.backbones.zoo import ModelSpec
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap, Provenance, join
 from counterpoint.images import ImageLike, Picture

@@ -15,8 +15,9 @@ from torch import Tensor
 from counterpoint.backbones.base import Tap
 from counterpoint.backbones.latent import VAE, PipelineFolder, UNet
 from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import TensorFiles, joint_sha256, resolve_weights
-from counterpoint.backbones.zoo import ZOO, ModelSpec
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights
 
 TIMESTEP = 261.0

@@ -36,13 +36,13 @@ from counterpoint.backbones.base import Tap
 from counterpoint.backbones.dit_text import Condition
 from counterpoint.backbones.latent import VAE, Part, from_diffusers, on_meta, vae_of
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import (
     TensorFiles,
     joint_sha256,
     resolve_weights,
     weight_files,
 )
-from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.errors import ModelError, UnknownName
 
 Tokens = Float[Tensor, "batch tokens channels"]

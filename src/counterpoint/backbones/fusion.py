@@ -14,7 +14,8 @@ import torch
 from counterpoint.backbones import load_spec
 from counterpoint.backbones.base import Backbone, Place, Tap
 from counterpoint.backbones.noise import NoiseSource
-from counterpoint.backbones.zoo import ModelSpec, spec_of
+from counterpoint.backbones.recognise import spec_of
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.errors import UnknownName
 from counterpoint.features import FeatureMap, Provenance, join_provenance
 from counterpoint.images import ImageLike, Picture

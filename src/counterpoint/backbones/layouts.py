@@ -11,7 +11,9 @@ from importlib.resources import files
 from math import ceil, lcm, prod
 from typing import Any
 
-from counterpoint.backbones.zoo import ZOO, ModelSpec, spec_of
+from counterpoint.backbones.recognise import spec_of
+from counterpoint.backbones.spec import ModelSpec
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.geometry import SizeWH
 
 

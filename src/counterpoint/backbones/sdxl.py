@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from counterpoint.backbones.latent import VAE, PipelineFolder
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.stable_diffusion import StableDiffusion
 from counterpoint.backbones.weights import resolve_weights
-from counterpoint.backbones.zoo import ModelSpec
 
 TOKENS = 77
 """Length of a prompt, padding included."""

@@ -16,8 +16,9 @@ from counterpoint.backbones import small_net
 from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import file_sha256
-from counterpoint.backbones.zoo import ZOO, ModelSpec
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights
 
 

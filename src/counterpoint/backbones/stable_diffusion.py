@@ -11,8 +11,8 @@ from counterpoint.backbones.base import Tap
 from counterpoint.backbones.latent import VAE, Checkpoint, PipelineFolder, UNet
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
 from counterpoint.backbones.single_file import SingleFile
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import joint_sha256, resolve_weights
-from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.errors import WeightsMismatch
 
 

@@ -11,8 +11,9 @@ from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.latent import vae_of
 from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
 from counterpoint.backbones.sdxl import vae_dtype
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import find_weights, joint_sha256, resolve_weights
-from counterpoint.backbones.zoo import ZOO, ModelSpec
+from counterpoint.backbones.zoo import ZOO
 
 PIPELINES = ("sd21", "sd21-base", "sd15")
 """Models of the zoo with the same encoder, which serve where the VAE's own repository is not."""

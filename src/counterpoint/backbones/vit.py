@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
+from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import TensorFiles, joint_sha256, resolve_weights
-from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.errors import ModelError, UnknownName
 
 RGBTriple = tuple[float, float, float]

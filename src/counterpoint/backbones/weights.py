@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from counterpoint.backbones.download import download_file
-from counterpoint.backbones.zoo import ZOO, ModelSpec
+from counterpoint.backbones.spec import ModelSpec
+from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights, ModelError, WeightsMismatch
 from counterpoint.files import write_text
 
