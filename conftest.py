@@ -19,6 +19,7 @@ CHECKED = (
 numpy.typing.ArrayLike = Any
 install_import_hook([f"counterpoint.{name}" for name in CHECKED.split()], "beartype.beartype")
 sys.path.insert(0, str(ROOT / "tests"))  # for `support`
+sys.path.append(str(ROOT / "benchmarks"))  # for the published configurations
 
 
 @pytest.fixture(scope="session")

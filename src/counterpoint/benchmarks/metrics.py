@@ -1,12 +1,16 @@
 """PCK, the percentage of correct key points, and how sure one can be of it.
 
 A prediction is correct when its distance to the truth is at most ``alpha`` times a length that the
-protocol names (a crop's side, a box's longer side). Papers average in two ways under one name:
+protocol names (a crop's side, a box's longer side). Averages, over pairs:
 
 - per point (micro): correct points over all points;
+- per point, macro: the mean over categories of their per-point figures;
 - per image: the mean over pairs of each pair's share of correct points.
+
+All three go by one name in papers.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +37,19 @@ class Interval:
     low: float
     high: float
     level: float = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and how sure one can be of it.
+
+    Attributes:
+        value: in per cent.
+        interval: by bootstrap over pairs.
+    """
+
+    value: float
+    interval: Interval
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,56 @@ class PCK:
             points=int(points.sum()),
         )
 
+    def per_point(self, seed: int = 0) -> Estimate:
+        """Correct points over all points (micro).
+
+        Raises:
+            BadInput: no pair yet; so for every figure.
+        """
+        correct, points = self._counts()
+        value = 100 * float(correct.sum() / points.sum())
+        return Estimate(value, bootstrap(correct, points, seed=seed))
+
+    def per_image(self, seed: int = 0) -> Estimate:
+        """The mean over pairs of each pair's share of correct points."""
+        correct, points = self._counts()
+        shares = correct / points
+        value = 100 * float(shares.mean())
+        return Estimate(value, bootstrap(shares, np.ones(len(shares), dtype=int), seed=seed))
+
+    def macro(self, categories: Sequence[str], seed: int = 0) -> Estimate:
+        """The mean over categories of their per-point figures.
+
+        Args:
+            categories: of each pair, in the order of the updates.
+            seed: of the bootstrap, which draws pairs within their category.
+        """
+        correct, points = self._counts()
+        if len(categories) != len(points):
+            raise BadInput(f"expected {len(points)} categories, got {len(categories)}")
+        _, group = np.unique(np.array(categories), return_inverse=True)
+        value = 100 * float(_ratios(correct, points, group).mean())
+        return Estimate(value, _bootstrap_macro(correct, points, group, seed))
+
+    def where(self, chosen: Sequence[bool] | Bool[np.ndarray, " pairs"]) -> "PCK":
+        """The counts of some pairs: those of a category, or those with a flag."""
+        kept = np.flatnonzero(np.asarray(chosen)).tolist()
+        if len(chosen) != len(self.points):
+            raise BadInput(f"expected a choice of {len(self.points)} pairs, got {len(chosen)}")
+        correct, points = ([counts[i] for i in kept] for counts in (self.correct, self.points))
+        return PCK(self.alpha, self.strict, tuple(correct), tuple(points))
+
+    def joined(self, other: "PCK") -> "PCK":
+        """The counts of two shards, this one's pairs first: as if updated with all in one go.
+
+        Raises:
+            BadInput: the two were counted under different thresholds.
+        """
+        if (self.alpha, self.strict) != (other.alpha, other.strict):
+            raise BadInput("expected two shards of one threshold, got different ones")
+        correct, points = self.correct + other.correct, self.points + other.points
+        return PCK(self.alpha, self.strict, correct, points)
+
     def lead_over(self, other: "PCK", seed: int = 0) -> Interval:
         """By how much this is ahead of another method on the same pairs, per point.
 
@@ -169,4 +236,32 @@ def bootstrap(
         ratios[i] = numerators[drawn].sum() / denominators[drawn].sum()
     tail = 50 * (1 - level)
     low, high = np.percentile(100 * ratios, [tail, 100 - tail])
+    return Interval(float(low), float(high), level)
+
+
+def _ratios(
+    correct: Int[np.ndarray, " pairs"],
+    points: Int[np.ndarray, " pairs"],
+    group: Int[np.ndarray, " pairs"],
+) -> Float[np.ndarray, " groups"]:
+    """Correct points over points of each group."""
+    return np.bincount(group, weights=correct) / np.bincount(group, weights=points)
+
+
+def _bootstrap_macro(
+    correct: Int[np.ndarray, " pairs"],
+    points: Int[np.ndarray, " pairs"],
+    group: Int[np.ndarray, " pairs"],
+    seed: int,
+    level: float = 0.95,
+) -> Interval:
+    """As `bootstrap`, of the mean over groups; pairs are drawn within their group, none is lost."""
+    rng = np.random.default_rng(seed)
+    members = [np.flatnonzero(group == g) for g in range(int(group.max()) + 1)]
+    means = np.empty(RESAMPLES)
+    for i in range(RESAMPLES):
+        drawn = np.concatenate([rows[rng.integers(0, len(rows), len(rows))] for rows in members])
+        means[i] = _ratios(correct[drawn], points[drawn], group[drawn]).mean()
+    tail = 50 * (1 - level)
+    low, high = np.percentile(100 * means, [tail, 100 - tail])
     return Interval(float(low), float(high), level)

@@ -5,15 +5,16 @@ only when they are used. Part of the data set serves as well: tables cut to some
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
+from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_lines
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.geometry import PixelTransform, Points, SizeWH, as_points, inside
 from counterpoint.images import Picture, fit_picture, load_picture
@@ -24,9 +25,15 @@ BOX_SCALE = 1.15
 SLACK_PX = 2.0
 """How far beyond the picture an annotator's click may lie, pixels of the picture."""
 
-_HOME = "https://www.vision.caltech.edu/datasets/cub_200_2011"
+ORIGIN = Origin(
+    archive="CUB_200_2011.tgz",
+    url="https://www.vision.caltech.edu/datasets/cub_200_2011",
+    folder="the folder that holds images.txt",
+)
 
 T = TypeVar("T")
+
+Half = Literal["even", "odd"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +77,10 @@ class CUB:
     def class_names(self) -> tuple[str, ...]:
         """Classes that have pictures here, in their order."""
         return tuple(dict.fromkeys(bird.class_name for bird in self.birds))
+
+    def half(self, which: Half) -> "CUB":
+        """The birds of even or odd index: one half to choose settings on, the other to report."""
+        return replace(self, birds=self.birds[("even", "odd").index(which) :: 2])
 
 
 @dataclass(frozen=True)
@@ -202,7 +213,7 @@ class _Parts(NamedTuple):
 def _load(bird: Bird) -> Picture:
     """The whole picture, its annotations checked against its size."""
     if not bird.path.is_file():
-        raise BadInput(_missing(bird.path))
+        raise ORIGIN.missing(bird.path)
     picture = load_picture(bird.path)
     x, y, w, h = bird.box_xywh
     points = np.concatenate([bird.parts_px[bird.visible], [(x, y), (x + w, y + h)]])
@@ -267,10 +278,10 @@ def _read_parts(path: Path, images: set[int], part_ids: list[int]) -> dict[int, 
     """Every image's parts; the table holds each part of each image exactly once."""
     rows = {part: row for row, part in enumerate(part_ids)}
     values = {i: np.full((len(rows), 3), np.nan) for i in images}
-    for number, line in _lines(path):
+    for number, line in read_lines(path, ORIGIN):
         image, part, x, y, visible = _parsed(path, number, line, "image_id part_id x y visible")
         if image not in images or part not in rows or visible not in (0, 1):
-            raise _corrupt(path, number, line, "an image, a part, x, y and 0 or 1")
+            raise corrupt(path, number, line, "an image, a part, x, y and 0 or 1")
         values[int(image)][rows[int(part)]] = x, y, visible
     for image, table in values.items():
         if np.isnan(table).any():
@@ -284,16 +295,16 @@ def _read_parts(path: Path, images: set[int], part_ids: list[int]) -> dict[int, 
 def _keyed(path: Path, columns: str, value: Callable[[str], T]) -> dict[int, T]:
     """A table whose first column is an id that occurs once."""
     table: dict[int, T] = {}
-    for number, line in _lines(path):
+    for number, line in read_lines(path, ORIGIN):
         try:
             key, rest = line.split(maxsplit=1)
             if int(key) in table:
-                raise _corrupt(path, number, line, "an id that occurs once")
+                raise corrupt(path, number, line, "an id that occurs once")
             table[int(key)] = value(rest)
         except ValueError as error:
             if isinstance(error, BadInput):
                 raise
-            raise _corrupt(path, number, line, f"'{columns}'") from error
+            raise corrupt(path, number, line, f"'{columns}'") from error
     return table
 
 
@@ -304,7 +315,7 @@ def _parsed(path: Path, number: int, line: str, columns: str) -> list[float]:
             return values
     except ValueError:
         pass
-    raise _corrupt(path, number, line, f"'{columns}'")
+    raise corrupt(path, number, line, f"'{columns}'")
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
@@ -316,25 +327,3 @@ def _box(text: str) -> tuple[float, float, float, float]:
 
 def _flag(text: str) -> bool:
     return bool(("0", "1").index(text))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Numbered lines, blank ones left out."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise BadInput(_missing(path)) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read {path}: {error}") from error
-    return ((n, line.strip()) for n, line in enumerate(text.splitlines(), 1) if line.strip())
-
-
-def _missing(path: Path) -> str:
-    return (
-        f"no such file: {path}; get CUB_200_2011.tgz from {_HOME}, unpack it, and give the folder "
-        "that holds images.txt"
-    )
-
-
-def _corrupt(path: Path, number: int, line: str, expected: str) -> BadInput:
-    return BadInput(f"expected {expected} in line {number} of {path}, got {line[:80]!r}")
