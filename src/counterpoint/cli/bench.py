@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import cyclopts
 from cyclopts import Parameter
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from counterpoint.backbones.base import Backbone
     from counterpoint.benchmarks.report import CubReport
 
+Half = Literal["even", "odd"]
 Several = Parameter(negative="", consume_multiple=True)
 
 bench = cyclopts.App(
@@ -31,6 +32,7 @@ def cub(
     pairs: int = 600,
     crop: int = 64,
     classes: Annotated[list[str] | None, Several] = None,
+    half: Half | None = None,
     size: str | None = None,
     ensemble: int | None = None,
     prompt: str | None = None,
@@ -62,6 +64,8 @@ def cub(
         Side of the bird crops, pixels.
     classes
         Only these classes, by name ("001.Black_footed_Albatross").
+    half
+        Only the birds of even or odd index: one half to choose settings on, the other to report.
     size
         Model input in pixels, such as 64 or 128x128; by default the model's own.
     ensemble
@@ -95,7 +99,8 @@ def cub(
     )
     steps = [check_t(step) for step in t or []]
     backbone = open_model(options)
-    benchmark = prepare(read_cub(data, classes), pairs=pairs, size_px=crop, seed=seed)
+    birds = read_cub(data, classes)
+    benchmark = prepare(birds.half(half) if half else birds, pairs=pairs, size_px=crop, seed=seed)
     with console().status("scoring") as status:
         report = cub_report(
             backbone,

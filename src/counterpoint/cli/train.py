@@ -65,7 +65,8 @@ def train(
     resume
         Go on from OUT's checkpoint where there is one.
     held_out
-        A folder in CUB-200-2011's layout: watch correspondence on its birds. Not trained on.
+        A folder in CUB-200-2011's layout: watch correspondence on its birds of even index. They are
+        not trained on; the others are left for reporting.
     held_out_pairs
         How many pairs of birds.
     score_pictures
@@ -147,7 +148,7 @@ def _held_out(folder: Path, pairs: int) -> "Score":
     from counterpoint.benchmarks.cub_pairs import prepare, score_backbone
     from counterpoint.benchmarks.datasets.cub import read_cub
 
-    benchmark = prepare(read_cub(folder), pairs=pairs)
+    benchmark = prepare(read_cub(folder).half("even"), pairs=pairs)
 
     def score(net: SmallNet) -> dict[str, float]:
         device = next(net.parameters()).device
