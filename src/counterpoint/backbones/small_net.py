@@ -107,6 +107,21 @@ def alphas_cumprod(config: NetConfig) -> Float[Tensor, "1000"]:
     return scheduler.alphas_cumprod
 
 
+def clean_estimate(
+    config: NetConfig,
+    predicted: Float[Tensor, "batch 3 height width"],
+    noisy: Float[Tensor, "batch 3 height width"],
+    t: Int[Tensor, "batch"],
+) -> Float[Tensor, "batch 3 height width"]:
+    """The network's estimate of the clean picture, whatever its output stands for."""
+    if config.prediction == "sample":
+        return predicted
+    alpha = alphas_cumprod(config).to(noisy)[t].view(-1, 1, 1, 1)
+    if config.prediction == "epsilon":
+        return (noisy - (1 - alpha).sqrt() * predicted) / alpha.sqrt()
+    return alpha.sqrt() * noisy - (1 - alpha).sqrt() * predicted
+
+
 class SmallNet(nn.Module):
     """The network, from noisy pictures to its prediction.
 

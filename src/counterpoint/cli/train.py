@@ -103,6 +103,8 @@ def train(
     score = _held_out(held_out, held_out_pairs) if held_out else None
     weights = _run(config, data, out, resume=resume, init_from=init_from, score=score)
     console().print(f"\nwrote {weights}")
+    for figure in _figures(weights, data, out):
+        console().print(f"wrote {figure}")
     return 0
 
 
@@ -120,6 +122,23 @@ def _run(config: "TrainConfig", data: Path, out: Path, **options: Any) -> Path:
             live.update(_table(report, scored))
 
         return training.train(config, data, out, on_progress=show, **options)
+
+
+def _figures(weights: Path, data: Path, out: Path) -> list[Path]:
+    """Samples of what the network makes of noisy pictures; the curve where it can be drawn."""
+    from counterpoint import training
+    from counterpoint.backbones.small_net import load
+    from counterpoint.errors import MissingExtra
+    from counterpoint.plots import save_png
+
+    network = load(weights).network()
+    some = training.load_packed(data).pixels[:6]
+    written = [save_png(training.denoising_grid(network, some), out / "samples.png")]
+    try:
+        written.append(training.draw_curve(out / "curve.jsonl", out / "curve.png"))
+    except MissingExtra as error:
+        console().print(f"no curve drawn: {error}")
+    return written
 
 
 def _table(now: "Report", scored: list["Report"]) -> "Table":
