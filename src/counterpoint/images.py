@@ -141,6 +141,21 @@ def load_picture(source: ImageLike) -> Picture:
     )
 
 
+MASK_LEVEL = 32
+"""From this brightness of any colour on, a mask's pixel counts; below lies JPEG's own noise."""
+
+
+def load_mask(source: ImageLike) -> Bool[np.ndarray, "rows columns"]:
+    """Read a mask from anything that `load_picture` reads: true where it is not black.
+
+    Grey, black and white, and palette masks (DAVIS: any object) alike.
+
+    Raises:
+        ImageError: as `load_picture`.
+    """
+    return load_picture(source).rgb.max(axis=2) >= MASK_LEVEL
+
+
 def find_pictures(places: list[str] | list[Path]) -> list[Path]:
     """Paths of the pictures at files, folders (recursively, by ending) and glob patterns, sorted.
 

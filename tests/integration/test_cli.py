@@ -65,6 +65,24 @@ def test_match_finds_the_shift_of_a_crop(capsys, pictures):
     assert 0 <= found["confidence"] <= 1
 
 
+def test_match_stays_on_the_targets_masks(capsys, pictures, tmp_path):
+    mask = np.zeros((300, 451), np.uint8)
+    mask[150:, 200:] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    target = pictures / "mirrored.png"
+    code, text, _ = run(
+        capsys, "match", pictures / "cat.png", target, "--mask", tmp_path / "mask.png", "--json"
+    )
+    assert code == 0
+    found = np.array([m["target_px"] for m in json.loads(text)[0]["matches"]["matches"]])
+    assert (found >= [196, 149]).all()  # cells count by their centres
+    code, _, err = run(
+        capsys, "match", pictures / "cat.png", target, target, "--mask", tmp_path / "mask.png"
+    )
+    assert code == 2
+    assert "expected a mask for each of 2 targets, got 1" in err
+
+
 def test_match_many_targets_on_a_grid_or_mutually(capsys, pictures):
     targets = [pictures / "mirrored.png", pictures / "crop.jpg"]
     code, text, _ = run(capsys, "match", pictures / "cat.png", *targets, "--grid", "20", "--json")
@@ -105,7 +123,7 @@ def test_of_a_grid_the_more_confident_half_is_drawn(capsys, pictures, tmp_path, 
         (["--t", "1000"], "expected t from 0 to 999, got 1000"),
         (["--tap", "up:9"], "unknown tap of small 'up:9': did you mean"),
         (["--model", "smal"], "unknown model 'smal': did you mean 'small'"),
-        (["--model", "sd21"], "the weights of sd21 are not on this machine: put the diffusers"),
+        (["--model", "sd21"], "the weights of sd21 are not on this machine: put its folder"),
         (["--size", "0"], "expected a size like 768 or 960x540"),
         (["--ensemble", "0"], "expected an ensemble of at least 1, got 0"),
         (["--fit", "stretch"], "stretch"),

@@ -217,6 +217,33 @@ class TestCrop:
             random_map().crop(*part)
 
 
+class TestMasks:
+    def test_cells_count_by_their_centres(self):
+        fmap = random_map((6, 4))  # of a picture whose size the helper sets
+        width, height = fmap.image_size_wh
+        mask = np.zeros((height, width), bool)
+        mask[: height // 2] = True
+        valid = fmap.masked(mask).valid
+        assert valid[:2].all()
+        assert not valid[2:].any()
+        assert torch.equal(fmap.masked(torch.from_numpy(mask)).valid, valid)
+
+    def test_padding_stays_padding(self):
+        padded = torch.ones(4, 6, dtype=torch.bool)
+        padded[:, 4:] = False
+        fmap = random_map((6, 4), valid=padded)
+        width, height = fmap.image_size_wh
+        assert torch.equal(fmap.masked(np.ones((height, width))).valid, padded)
+
+    @pytest.mark.parametrize(
+        ("shape", "message"), [((3, 3), "expected a mask of the picture's size"), (None, "empty")]
+    )
+    def test_masks_that_cannot_be(self, shape, message):
+        fmap = random_map((6, 4))
+        with pytest.raises(BadInput, match=message):
+            fmap.masked(np.zeros(shape or fmap.image_size_wh[::-1]))
+
+
 class TestJoining:
     @given(sizes, sizes, sizes)
     def test_resampled_is_sampled_at_the_others_cells(self, mine, theirs, image_wh):

@@ -658,3 +658,21 @@ def test_confidence_falls_with_each_of_its_causes():
         confidence = some_matches(**{**base, **change}).confidence
         assert ((confidence >= 0) & (confidence <= 1)).all()
         assert (np.diff(confidence) < 0).all()
+
+
+@pytest.mark.parametrize(
+    "box", [(slice(0, 4), slice(0, 9)), (slice(5, 12), slice(4, 9)), (slice(2, 4), slice(0, 5))]
+)
+def test_nothing_is_found_off_a_mask_wherever_it_lies(box):
+    """Not even where a mask is a rectangle, whose border's values would go on beyond it."""
+    generator = torch.Generator().manual_seed(0)
+    source = FeatureMap(torch.randn(8, 12, 9, generator=generator), (90, 120))
+    plain = FeatureMap(torch.randn(8, 12, 9, generator=generator), (90, 120))
+    mask = np.zeros((120, 90), bool)
+    mask[box[0].start * 10 : box[0].stop * 10, box[1].start * 10 : box[1].stop * 10] = True
+    target = plain.masked(mask)
+    points = [(x, y) for x in range(3, 90, 9) for y in range(2, 120, 11)]
+    x, y = match(source, target, points).target_px.astype(int).T
+    assert mask[y, x].all()
+    cosines = similarity_map(source, target, points[0])
+    assert np.array_equal(np.asarray(cosines) > -1, mask)

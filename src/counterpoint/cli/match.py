@@ -16,6 +16,7 @@ from counterpoint.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from counterpoint.features import FeatureMap
     from counterpoint.geometry import Points
     from counterpoint.images import Picture
     from counterpoint.matching import Matches, PreparedMap
@@ -30,6 +31,7 @@ def match(
     at: Annotated[list[str] | None, Parameter(negative="", allow_leading_hyphen=True)] = None,
     grid: int = 64,
     mutual: bool = False,
+    mask: Annotated[list[Path] | None, Parameter(negative="", consume_multiple=True)] = None,
     subpixel: Subpixel = "argmax",
     min_confidence: float = 0.0,
     json: Annotated[bool, Parameter(negative="")] = False,
@@ -50,6 +52,8 @@ def match(
         About how many points the grid has.
     mutual
         Keep only matches that lead back to where they came from.
+    mask
+        Masks of the targets, in their order, of their size: matches lie where they are not black.
     subpixel
         argmax: the best whole pixel. window: soft-argmax in a window around it.
     min_confidence
@@ -71,7 +75,9 @@ def match(
     points = require_inside(parse_points(at), pictures[0].size_wh, str(source)) if at else None
     chosen = grid_points(pictures[0].size_wh, grid) if points is None else points
     place = output_folder(out) if out else None
-    first, *others = map(PreparedMap, open_model(options).extract(pictures, options))
+    fmaps = open_model(options).extract(pictures, options)
+    fmaps[1:] = _masked(fmaps[1:], mask or [])
+    first, *others = map(PreparedMap, fmaps)
     results: list[dict[str, object]] = []
     for picture, ready in zip(pictures[1:], others, strict=True):
         matches = _match(first, ready, chosen, subpixel, mutual)
@@ -97,6 +103,16 @@ def match(
     if json:
         print_json(results)
     return 0
+
+
+def _masked(fmaps: "list[FeatureMap]", masks: list[Path]) -> "list[FeatureMap]":
+    from counterpoint.errors import BadInput
+    from counterpoint.images import load_mask
+
+    if masks and len(masks) != len(fmaps):
+        raise BadInput(f"expected a mask for each of {len(fmaps)} targets, got {len(masks)}")
+    pairs = zip(fmaps, masks, strict=True) if masks else []
+    return [fmap.masked(load_mask(path)) for fmap, path in pairs] or fmaps
 
 
 def _match(

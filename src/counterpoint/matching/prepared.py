@@ -24,9 +24,9 @@ class PreparedMap:
     ask it many times. It holds the map's values in float32 (shared with the map where they already
     are) and its tables (1 MB for 48 x 48 cells and a picture of 375 x 500).
 
-    A map with padding is cut to its valid cells first, and beyond the outermost of these the
-    border's values go on: padding takes part in nothing. Where what is left still has invalid
-    cells, a pixel counts as valid when the cell nearest to it is.
+    Padding is cut off first, and beyond the outermost cells that are left the border's values go
+    on: padding takes part in nothing. Where what is left has invalid cells (a mask), a pixel counts
+    as valid when the cell nearest to it is.
 
     Args:
         features: the map.
@@ -155,11 +155,24 @@ def prepare(features: FeatureMap | PreparedMap) -> PreparedMap:
 
 
 def _valid_box(features: FeatureMap) -> tuple[slice, slice]:
-    """The rows and columns that hold every valid cell."""
+    """The rows and columns without padding: those with a valid cell or a centre on the picture."""
     if features.valid is None:
         return slice(0, features.grid_wh[1]), slice(0, features.grid_wh[0])
-    spans = [np.flatnonzero(features.valid.any(dim=dim).cpu().numpy()) for dim in (1, 0)]
-    if not len(spans[0]):
+    if not bool(features.valid.any()):
         raise BadInput("expected a feature map with valid cells, got only padding")
-    rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+    diagonal = np.repeat(np.arange(max(features.grid_wh)), 2).reshape(-1, 2)
+    centres = features.to_grid.invert().apply(diagonal)
+    rows, columns = (
+        _span(features.valid.any(dim=dim).cpu().numpy(), centres[:, axis], length)
+        for dim, axis, length in zip((1, 0), (1, 0), features.image_size_wh[::-1], strict=True)
+    )
     return rows, columns
+
+
+def _span(
+    valid: Bool[np.ndarray, " cells"], centres_px: Float[np.ndarray, " more"], length_px: int
+) -> slice:
+    """From the first to the last cell that is valid or lies on the picture, along one axis."""
+    centres = centres_px[: len(valid)]
+    kept = np.flatnonzero(valid | ((centres >= -0.5) & (centres <= length_px - 0.5)))
+    return slice(int(kept[0]), int(kept[-1]) + 1)
