@@ -38,6 +38,8 @@ TRIALS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {},
     ),
     "AdamW alone": ({}, {"muon_rate": 0.0}),
+    "Muon 0.02": ({}, {"muon_rate": 0.02}),
+    "Muon 0.003": ({}, {"muon_rate": 0.003}),
     "Muon, decay 0.05": ({}, {"muon_weight_decay": 0.05}),
     "v-prediction": ({"prediction": "v_prediction"}, {}),
     "32 px, patch 2": ({"patch_px": 2, "train_size_px": 32}, {}),

@@ -1,7 +1,9 @@
 """What every backbone must do."""
 
+import math
 import re
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -117,6 +119,30 @@ def test_a_point_stays_on_its_object_under_every_fit(model, options, fit):
     x, y = fmap.to_grid.invert().apply([centre])[0]
     assert abs(x - 249.5) < 20
     assert abs(y - 149.5) < 20
+
+
+def test_a_shifted_picture_has_shifted_features(model, options):
+    """By whole strides: each cell looks like the one that saw the same part of the scene."""
+    tap = next(tap for tap in model.taps if tap.name == model.spec.tap)
+    shift = math.lcm(16, model.multiple, *(t.stride_px for t in model.taps))
+    side = max(4 * shift, 256)
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (side // 8, (side + shift) // 8, 3), dtype=np.uint8)
+    scene = cv2.resize(coarse, (side + shift, side), interpolation=cv2.INTER_CUBIC)
+    grey = np.full((side, side, 3), 128, np.uint8)  # what a place gives whatever is shown there
+    still = options.but(fit="keep", t=0, ensemble=1, tap=tap.name)
+    views = [scene[:, :side], scene[:, shift:], grey]
+    left, right, place = (
+        maps[tap.name].values.float()
+        for maps in model.stream_taps(views, [tap.name], still, NoNoise())
+    )
+    left, right = (m - place - (m - place).mean((1, 2), keepdim=True) for m in (left, right))
+    cells = shift // tap.stride_px
+    cosine = torch.nn.CosineSimilarity(dim=0)
+    inner = slice(left.shape[1] // 4, -left.shape[1] // 4)  # borders see themselves
+    moved = cosine(left[:, inner, cells:], right[:, inner, :-cells])[:, cells:-cells].mean()
+    stayed = cosine(left, right)[inner, inner].mean()
+    assert moved > stayed + 0.1
 
 
 class NoNoise:
