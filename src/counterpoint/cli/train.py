@@ -47,9 +47,9 @@ def train(
     out
         Gets checkpoint, weights and curve.
     preset
-        The recipe: small, or mini (seconds long, to try things).
+        The recipe: small; small-gpu (a larger network, for a GPU); mini (seconds long, to try).
     pictures
-        How many to see in all; the learning rate falls to zero over the last fifth.
+        How many to see in all; the learning rates fall to zero on the way.
     seconds
         Stop after this time.
     batch
