@@ -1,11 +1,14 @@
 """Predictions and PCK of protocol `dift` on SPair, against the original evaluation's."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
+from counterpoint.benchmarks.protocols import find_protocol, score
 from counterpoint.features import FeatureMap
 from counterpoint.matching import PreparedMap, match, similarity_map
 
@@ -68,3 +71,33 @@ def test_heat_maps_peak_at_the_predictions(golden):
         heat = similarity_map(maps[pair["src"]], maps[pair["trg"]], point)
         assert heat.shape == (pair["trg_imsize"][1], pair["trg_imsize"][0])
         assert heat[y, x] == heat.max()
+
+
+def as_pair(pair, index):
+    return KeypointPair(
+        id=str(index),
+        category=pair["trg"],
+        source=Path(pair["src"]),
+        target=Path(pair["trg"]),
+        source_size_wh=tuple(pair["src_imsize"][:2]),
+        target_size_wh=tuple(pair["trg_imsize"][:2]),
+        source_px=np.array(pair["src_kps"], float),
+        target_px=np.array(pair["trg_kps"], float),
+        target_box=tuple(float(edge) for edge in pair["trg_bndbox"]),
+    )
+
+
+def test_protocol_dift_scores_as_the_original(golden):
+    expected, _ = golden
+    pairs = tuple(as_pair(pair, i) for i, pair in enumerate(expected["pairs"]))
+    dataset = KeypointPairs("golden", Path("golden"), {}, pairs)
+    predicted = {str(i): np.array(p["pred"], float) for i, p in enumerate(expected["pairs"])}
+    [found] = score(dataset, predicted, find_protocol("dift"), [ALPHA])
+    assert found.per_image.value == pytest.approx(100 * expected["pck_per_image"], rel=1e-9)
+    assert found.per_point.value == pytest.approx(100 * expected["pck_per_point"], rel=1e-9)
+    assert found.counts.correct == tuple(sum(pair["correct"]) for pair in expected["pairs"])
+    by_target = {}
+    for pair in expected["pairs"]:
+        by_target.setdefault(pair["trg"], []).extend(pair["correct"])
+    macro = np.mean([np.mean(hits) for hits in by_target.values()])
+    assert found.macro.value == pytest.approx(100 * macro, rel=1e-9)

@@ -15,6 +15,7 @@ _COMMANDS = {
     "noise": ("counterpoint.cli.noise:noise", "Show what the model sees at each time step."),
     "models": ("counterpoint.cli.models:app", "List the models; fetch one's weights."),
     "bench": ("counterpoint.cli.bench:bench", "Measure correspondence on a data set."),
+    "score": ("counterpoint.cli.bench_pairs:score", "Score predictions under other protocols."),
     "train": ("counterpoint.cli.train:train", "Train the embedded model."),
     "demo": ("counterpoint.cli.demo:demo", "Match real photographs with the embedded model."),
 }

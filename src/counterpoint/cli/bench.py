@@ -20,6 +20,14 @@ Several = Parameter(negative="", consume_multiple=True)
 bench = cyclopts.App(
     name="bench", help="Measure correspondence on a data set.", help_format="plaintext"
 )
+_PAIRS = {
+    "spair": "Key points on SPair-71k.",
+    "willow": "Key points on PF-WILLOW.",
+    "pascal": "Key points on PF-PASCAL.",
+    "ap10k": "Key points on pairs of AP-10K.",
+}
+for _name, _help in _PAIRS.items():
+    bench.command(f"counterpoint.cli.bench_pairs:{_name}", name=_name, help=_help)
 
 
 @bench.command

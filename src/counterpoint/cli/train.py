@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from counterpoint.training import Report, Score, TrainConfig
 
-_SCORED = ("up:1.layer:4", "up:1")
+_SCORED = ("up:1.layer:3", "up:1.layer:4", "up:1")
 """Taps whose correspondence is watched."""
 
 
