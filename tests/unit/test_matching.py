@@ -676,3 +676,14 @@ def test_nothing_is_found_off_a_mask_wherever_it_lies(box):
     assert mask[y, x].all()
     cosines = similarity_map(source, target, points[0])
     assert np.array_equal(np.asarray(cosines) > -1, mask)
+
+
+def test_without_margin_and_way_back_points_are_the_same():
+    generator = torch.Generator().manual_seed(0)
+    a, b = (FeatureMap(torch.randn(8, 6, 9, generator=generator), (90, 60)) for _ in range(2))
+    points = [(x, y) for x in range(3, 90, 9) for y in range(2, 60, 11)]
+    full, bare = match(a, b, points), match(a, b, points, margin_radius=None, cycle=False)
+    assert np.array_equal(full.target_px, bare.target_px)
+    assert np.isnan(bare.margin).all()
+    assert np.allclose(bare.confidence, np.clip(bare.similarity, 0, 1))
+    assert bare.to_dict()["matches"][0]["margin"] is None

@@ -235,6 +235,8 @@ def nearest(benchmark: CubCrops, maps: Mapping[int, FeatureMap]) -> Predict:
 
     def predict(pair: Pair) -> Points:
         points = benchmark.source_px(pair)
-        return match(ready[pair.source], ready[pair.target], points, cycle=False).target_px
+        return match(
+            ready[pair.source], ready[pair.target], points, margin_radius=None, cycle=False
+        ).target_px
 
     return predict

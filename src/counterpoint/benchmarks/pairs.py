@@ -222,7 +222,12 @@ class _Run:
                 continue
             inside_px = pair.source_px.clip(0, np.asarray(pair.source_size_wh) - 1)
             found = match(
-                maps[source], maps[target], inside_px, subpixel=self.subpixel, cycle=False
+                maps[source],
+                maps[target],
+                inside_px,
+                subpixel=self.subpixel,
+                margin_radius=None,
+                cycle=False,
             )
             points[pair.id] = found.target_px
         return points, skipped

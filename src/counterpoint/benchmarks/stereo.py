@@ -123,7 +123,9 @@ def score_stereo(
     title = method or backbone.spec.name
     rows: list[StereoRow] = []
     for name in names:
-        found = match(left[name], right[name], grid.left_px, cycle=False).target_px
+        found = match(
+            left[name], right[name], grid.left_px, margin_radius=None, cycle=False
+        ).target_px
         used = left[name]
         rows.append(_row(grid, found, title, name, timestep(used), used.input_wh))
     return tuple(rows)

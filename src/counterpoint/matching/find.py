@@ -27,7 +27,7 @@ def match(
     subpixel: Subpixel = "argmax",
     window_cells: int = 3,
     temperature: float = 0.02,
-    margin_radius: float = 0.1,
+    margin_radius: float | None = 0.1,
     cycle: bool = True,
     chunk: int = 256,
 ) -> Matches:
@@ -48,7 +48,8 @@ def match(
         window_cells: the window reaches this many cells to each side of the one nearest the pixel.
         temperature: of that softmax, in units of cosine.
         margin_radius: the neighbourhood that `Matches.margin` leaves out, a disc of this share of
-            the target picture's longer side, but of two cells' distance at least.
+            the target picture's longer side, but of two cells' distance at least. None: no margin,
+            which saves the search for the rival.
         cycle: also match back, for `Matches.cycle_px`. Costs as much again.
         chunk: queries at once; memory grows with it, the result does not depend on it.
 
@@ -76,7 +77,7 @@ def match(
         points_px,
         found.points_px,
         found.cosine,
-        found.cosine - found.rival,
+        np.full(len(points_px), np.nan) if margin_radius is None else found.cosine - found.rival,
         cycle_px,
         ready_source.size_wh,
         ready_target.size_wh,

@@ -38,7 +38,8 @@ class Matches:
         target_px: (N, 2), in pixels of the target picture.
         similarity: (N,), cosine of the features at the best pixel, -1 to 1.
         margin: (N,), similarity minus the best one farther than a neighbourhood from the match;
-            -1 stands for the best one where the neighbourhood fills the picture.
+            -1 stands for the best one where the neighbourhood fills the picture. NaN where it was
+            not asked for.
         cycle_px: (N,), distance from the source point to where the match leads back, in pixels of
             the source picture; NaN where it was not asked for.
         source_size_wh: width and height of the source picture, pixels.
@@ -89,10 +90,11 @@ class Matches:
 
         ``max(similarity, 0) * (1 - exp(-margin / 0.02)) * exp(-cycle / (0.05 * side))``: a rival
         elsewhere brings the second factor to 0, a way back that ends elsewhere the third, where
-        ``side`` is the source picture's longer one; it is left out where the way back was not
-        asked for. Not calibrated yet: use it to rank, not as a probability.
+        ``side`` is the source picture's longer one. A factor is left out where the margin or the
+        way back was not asked for. Not calibrated yet: use it to rank, not as a probability.
         """
-        alone = 1 - np.exp(-np.maximum(self.margin, 0) / MARGIN_SCALE)
+        margin = np.nan_to_num(np.maximum(self.margin, 0), nan=np.inf)
+        alone = 1 - np.exp(-margin / MARGIN_SCALE)
         back = np.exp(-np.nan_to_num(self.cycle_px) / (CYCLE_SCALE * max(self.source_size_wh)))
         return np.clip(self.similarity, 0, 1) * alone * back
 
@@ -126,7 +128,7 @@ class Matches:
                 "source_px": list(match.source_px),
                 "target_px": list(match.target_px),
                 "similarity": match.similarity,
-                "margin": match.margin,
+                "margin": None if np.isnan(match.margin) else match.margin,
                 "cycle_px": None if np.isnan(match.cycle_px) else match.cycle_px,
                 "confidence": match.confidence,
             }
