@@ -64,7 +64,8 @@ def measure(folder: Path, size: int, ensemble: int, dtype: str) -> None:
     fmap = cp.extract(chelsea(), model, size=size, ensemble=ensemble, prompt="a photo of a cat")
     ended = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    every = sum(p.numel() for net in (model.unet.network, model.vae.network) for p in net.parameters())
+    networks = model.unet.network, model.vae.network
+    every = sum(p.numel() for network in networks for p in network.parameters())
     print(f"load {loaded - began:.1f} s, extract {ended - loaded:.1f} s, peak {peak:.1f} GB")
     print(f"features {tuple(fmap.values.shape)}, {fmap.provenance.dtype}")
     print(f"parameters in memory {model.held_parameters() / 1e6:.0f} M of {every / 1e6:.0f} M")
