@@ -20,7 +20,6 @@ from torch import Tensor
 from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
-from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import TensorFiles, file_sha256, resolve_weights
 from counterpoint.errors import ModelError, WeightsMismatch
 from counterpoint.options import TIMESTEPS
@@ -63,24 +62,10 @@ class ADM(DiffusionBackbone):
 
     A ``config.json`` beside the checkpoint may say what tensors do not show: ``num_head_channels``
     (64 if it says nothing) and ``use_new_attention_order`` (false).
-
-    Args:
-        spec: the row of the zoo; its name may be a `.pt` or `.safetensors` file.
-        device: where to run.
-        dtype: float32, bfloat16 or float16.
-        download: fetch the weights when they are not here.
     """
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,
-    ) -> None:
-        super().__init__(spec, device, dtype)
-        self.path = resolve_weights(spec, download=download)
+    def _build(self, download: bool) -> None:
+        self.path = resolve_weights(self.spec, download=download)
         self._file = _OriginalFile(self.path)
         self._net = self._file.network
         self._blocks = self._file.architecture.output_blocks()

@@ -52,12 +52,19 @@ class Backbone(ABC):
         device: torch.device,
         dtype: torch.dtype,
         *,
-        download: bool = False,  # noqa: ARG002 (for families whose weights are on the hub)
+        download: bool = False,
     ) -> None:
+        self._configure(spec, device, dtype)
+        self._build(download)
+
+    def _configure(self, spec: ModelSpec, device: torch.device, dtype: torch.dtype) -> None:
         self.spec = spec
         self.device = device
         self.dtype = dtype
         self.micro_batch = 8 if device.type == "cuda" else 4
+
+    def _build(self, download: bool) -> None:  # noqa: B027 (some need nothing)
+        """Find the weights and build the network; ``download``: fetch what is not here."""
 
     @property
     @abstractmethod

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from counterpoint.backbones.base import Tap
@@ -35,31 +34,16 @@ class CleanDIFT(CleanBackbone):
 
     The pipeline is the folder that the file lies in, where that is one; else the model of the zoo
     that the row names.
-
-    Args:
-        spec: the row of the zoo; its name may be a file: a U-Net (``cleandift_sd21_unet``) or the
-            whole training state (``cleandift_sd21_full``), whose adapters are not used.
-        device: where to run.
-        dtype: float32, bfloat16 or float16.
-        download: fetch the weights when they are not here.
     """
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,
-    ) -> None:
-        super().__init__(spec, device, dtype)
-        path = resolve_weights(spec, download=download)
-        self.pipeline = PipelineFolder(_base(path, spec, download))
+    def _build(self, download: bool) -> None:
+        path = resolve_weights(self.spec, download=download)
+        self.pipeline = PipelineFolder(_base(path, self.spec, download))
         files = TensorFiles(path, lambda name: name.removeprefix(_INSIDE))
         self.timestep = _timestep(files)
-        self.vae = VAE(self.pipeline.vae(), device, dtype)
+        self.vae = VAE(self.pipeline.vae(), self.device, self.dtype)
         self.multiple = self.vae.stride_px
-        self.unet = UNet(self.pipeline.unet(files), self.multiple, device, dtype)
+        self.unet = UNet(self.pipeline.unet(files), self.multiple, self.device, self.dtype)
         self._embeddings: dict[str, Tensor] = {}
 
     @property

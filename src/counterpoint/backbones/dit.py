@@ -36,7 +36,6 @@ from counterpoint.backbones.base import Tap
 from counterpoint.backbones.dit_text import Condition
 from counterpoint.backbones.latent import VAE, Part, from_diffusers, on_meta, vae_of
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
-from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import (
     TensorFiles,
     joint_sha256,
@@ -76,12 +75,6 @@ class DiffusionTransformer(DiffusionBackbone):
 
     Networks are built on ``meta`` and hold only what runs: the VAE's encoder, and the transformer
     up to the last tap asked for. Text encoders are loaded for one prompt, then dropped.
-
-    Args:
-        spec: the row of the zoo; its name may be a folder.
-        device: where to run.
-        dtype: float32, bfloat16 or float16. In float16 the VAE runs in float32, as it overflows.
-        download: fetch the weights when they are not here.
     """
 
     network: ClassVar[tuple[str, ...]]
@@ -93,20 +86,12 @@ class DiffusionTransformer(DiffusionBackbone):
     text_encoders: ClassVar[tuple[str, ...]]
     """Folders of the pipeline's text encoders."""
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,
-    ) -> None:
-        super().__init__(spec, device, dtype)
-        self.folder = resolve_weights(spec, download=download)
+    def _build(self, download: bool) -> None:
+        self.folder = resolve_weights(self.spec, download=download)
         self.part = transformer_of(self.folder / "transformer", self.network)
         self._net = self.part.network
-        vae_dtype = torch.float32 if dtype == torch.float16 else dtype
-        self.vae = VAE(vae_of(self.folder / "vae"), device, vae_dtype)
+        vae_dtype = torch.float32 if self.dtype == torch.float16 else self.dtype
+        self.vae = VAE(vae_of(self.folder / "vae"), self.device, vae_dtype)
         self._conditions: dict[str, Condition] = {}
         self.multiple = self.vae.stride_px * self._patch
         self._places = [

@@ -9,13 +9,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import torch
-
 from counterpoint.backbones import load_spec
 from counterpoint.backbones.base import Backbone, Place, Tap
 from counterpoint.backbones.noise import NoiseSource
 from counterpoint.backbones.recognise import spec_of
-from counterpoint.backbones.spec import ModelSpec
 from counterpoint.errors import UnknownName
 from counterpoint.features import FeatureMap, Provenance, join_provenance
 from counterpoint.images import ImageLike, Picture
@@ -25,30 +22,19 @@ from counterpoint.options import Options
 class Fusion(Backbone):
     """Two models as one.
 
-    A tap is a pair of taps, "up:1,vit:11.token": one of each model. `taps` lists every tap of one
+    A tap is a pair of taps, "up:1,vit:11.key": one of each model. `taps` lists every tap of one
     model beside the other's default. Options that are not given are each model's own: sizes may
     differ.
-
-    Args:
-        spec: its ``members`` name the models, ``weight`` is the second's share.
-        device: where to run.
-        dtype: float32, bfloat16 or float16.
-        download: fetch weights that are not here.
     """
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,
-    ) -> None:
+    members: tuple[Backbone, ...] = ()
+
+    def _build(self, download: bool) -> None:
         first, second = (
-            load_spec(spec_of(name), device, dtype, download=download) for name in spec.members
+            load_spec(spec_of(name), self.device, self.dtype, download=download)
+            for name in self.spec.members
         )
         self.members = (first, second)
-        super().__init__(spec, device, dtype)
         self.multiple = math.lcm(first.multiple, second.multiple)
         self._taps = (
             *(_pair(tap, _default(second)) for tap in first.taps),

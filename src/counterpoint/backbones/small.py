@@ -16,7 +16,6 @@ from counterpoint.backbones import small_net
 from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
-from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import file_sha256
 from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights
@@ -26,28 +25,14 @@ class Small(DiffusionBackbone):
     """The embedded model, or other weights of its architecture.
 
     Taps: "mid", the up blocks "up:I", and their layers "up:I.layer:J".
-
-    Args:
-        spec: the row of the zoo; its name may be a `.safetensors` file.
-        device: where to run.
-        dtype: float32, bfloat16 or float16.
-        download: not used; the weights are inside the package.
     """
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,  # noqa: ARG002
-    ) -> None:
-        super().__init__(spec, device, dtype)
-        path = Path(spec.name).expanduser()
+    def _build(self, download: bool) -> None:  # noqa: ARG002 (inside the package)
+        path = Path(self.spec.name).expanduser()
         place = nullcontext(path) if path.is_file() else as_file(embedded_weights())
         with place as file:
             weights = small_net.load(file)
-            self._use(_fused(weights.network(dtype)), file_sha256(file))
+            self._use(_fused(weights.network(self.dtype)), file_sha256(file))
         self.history = weights.history
 
     @classmethod
@@ -57,7 +42,7 @@ class Small(DiffusionBackbone):
         """A backbone around a network in memory, such as a training run's average."""
         model = cls.__new__(cls)
         spec = replace(ZOO["small"], name=name)
-        DiffusionBackbone.__init__(model, spec, torch.device(device), torch.float32)
+        model._configure(spec, torch.device(device), torch.float32)
         model._use(network, "")
         return model
 

@@ -21,30 +21,16 @@ class StableDiffusion(DiffusionBackbone):
 
     Taps are the four up blocks, "up:0" to "up:3", and the decoder's 15 layers, "up:B.layer:L"
     with L from 0 to 14; see `UNet`.
-
-    Args:
-        spec: the row of the zoo; its name may be a folder or a file.
-        device: where to run.
-        dtype: float32, bfloat16 or float16.
-        download: fetch the weights when they are not here.
     """
 
     added_conditions: str | None = None
     """What the U-Net is told beside the prompt's tokens, as diffusers calls it."""
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,
-    ) -> None:
-        super().__init__(spec, device, dtype)
-        self.checkpoint = self._open(spec, download)
+    def _build(self, download: bool) -> None:
+        self.checkpoint = self._open(self.spec, download)
         self.vae = self._open_vae()
         self.multiple = self.vae.stride_px
-        self.unet = UNet(self.checkpoint.unet(), self.multiple, device, dtype)
+        self.unet = UNet(self.checkpoint.unet(), self.multiple, self.device, self.dtype)
         self._check()
         self._scheduler = self.checkpoint.scheduler()
         self._embeddings: dict[str, dict[str, Tensor]] = {}

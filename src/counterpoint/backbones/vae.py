@@ -24,26 +24,12 @@ class VAEEncoder(CleanBackbone):
 
     Taps: the down blocks "down:I" (each after its downsampler), "mid", and "latent", the mean of
     the posterior, not scaled. No noise is added and nothing is drawn.
-
-    Args:
-        spec: the row of the zoo; its name may be the folder of a VAE (a pipeline's ``vae/``).
-        device: where to run.
-        dtype: float32, bfloat16 or float16.
-        download: fetch the weights when they are not here.
     """
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,
-    ) -> None:
-        super().__init__(spec, device, dtype)
-        self.folder = _folder(spec, download)
+    def _build(self, download: bool) -> None:
+        self.folder = _folder(self.spec, download)
         self.part = vae_of(self.folder)
-        self._network_dtype = vae_dtype(self.part.network.config, dtype)
+        self._network_dtype = vae_dtype(self.part.network.config, self.dtype)
         self._taps, self._modules = self._find_taps()
         self.multiple = self._taps[-1].stride_px
 

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps
 from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
-from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import TensorFiles, joint_sha256, resolve_weights
 from counterpoint.errors import ModelError, UnknownName
 
@@ -123,34 +122,22 @@ class VisionTransformer(CleanBackbone):
     it: bicubic (SigLIP 2 NaFlex: bilinear; DINOv3 has rotary ones instead). The authors' own DINO
     and DINOv2 code adds a tenth of a cell to the grid's size first, which moves the embeddings by
     less than that.
-
-    Args:
-        spec: the row of the zoo; its name may be a folder.
-        device: where to run.
-        dtype: float32, bfloat16 or float16.
-        download: fetch the weights when they are not here.
     """
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        download: bool = False,
-    ) -> None:
-        super().__init__(spec, device, dtype)
-        self.folder = resolve_weights(spec, download=download)
+    def _build(self, download: bool) -> None:
+        self.folder = resolve_weights(self.spec, download=download)
         config = _read_json(self.folder / "config.json")
         self._kind = _kind_of(config, self.folder)
         self._net = network_on_meta(config, self.folder)
-        _fill_buffers(self._net, device)
+        _fill_buffers(self._net, self.device)
         self._files = _Files(self.folder, self._net)
         self._names = {_canonical(name): name for name, _ in self._net.named_modules()}
         self._taps = taps_of(self._net)
         self._depth: int = self._net.config.num_hidden_layers
         self.multiple = _patch_px(self._net)
-        self._mean, self._std = (colour.to(device) for colour in _colours(self.folder, self._kind))
+        self._mean, self._std = (
+            colour.to(self.device) for colour in _colours(self.folder, self._kind)
+        )
 
     @property
     def taps(self) -> tuple[Tap, ...]:
