@@ -2,9 +2,9 @@
 
 Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) orthogonalises the momentum of
 a weight matrix; a convolution's weight is a matrix of outputs by everything else. Its steps are
-as large where the gradient is all noise: in one run at a constant rate of 0.015, hardly decayed,
-features lost all correspondence while the loss stood still. The recipe's rate is lower and falls
-from the start, and weights decay; which of the three it takes was not tested.
+as large where the gradient is all noise: while the rate is high the loss falls and features lose
+correspondence, and a rate brought to zero restores it (docs/small-trials.md). So the recipe's
+rates fall from the start.
 """
 
 from collections.abc import Iterator
