@@ -1,0 +1,290 @@
+"""HPatches (Balntas et al. 2017): six pictures of a plane each, and the homographies between them.
+
+Layout of ``hpatches-sequences-release``: folders ``v_*`` (the viewpoint changes) and ``i_*`` (the
+illumination does) with ``1.ppm`` to ``6.ppm`` and ``H_1_2`` to ``H_1_6``, each three lines of three
+numbers that take a pixel of picture 1 to its place in the other. The sequences of Oxford
+(Mikolajczyk et al. 2005) are read in that layout and in their own: ``img1.ppm`` (or ``.pgm``) and
+``H1to2p``.
+
+Key points come from files of this format: an npz with ``keypoints`` (N, 2), x and y in pixels of
+the picture, centres at whole numbers, and, if it likes, ``scores`` (N,), the higher the better.
+Their names: ``SEQUENCE/1.npz``, ``SEQUENCE/1.ppm.npz`` or, as SuperPoint's are published,
+``SEQUENCE/1.ppm.superpoint``.
+
+Tables are read and checked at once, pictures and key points when they are used.
+"""
+
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_lines
+from counterpoint.benchmarks.datasets.keypoints import Skipped
+from counterpoint.errors import BadInput, UnknownName
+from counterpoint.geometry import Points, as_points, require_inside
+from counterpoint.images import Picture, load_picture
+
+Kind = Literal["illumination", "viewpoint"]
+
+# fmt: off
+LEFT_OUT = (
+    "i_contruction", "i_crownnight", "i_dc", "i_pencils", "i_whitebuilding", "v_artisans",
+    "v_astronautis", "v_talent",
+)
+# fmt: on
+"""Sequences that papers leave out for the size of their pictures, D2-Net (Dusmanu et al. 2019)
+first; spelt as the data set spells them."""
+
+SEQUENCES, ALL_SEQUENCES = 108, 116
+"""In the data set, without and with those left out."""
+
+OTHERS = (2, 3, 4, 5, 6)
+"""Numbers of the pictures that picture 1 is paired with."""
+
+ORIGIN = Origin(
+    archive="hpatches-sequences-release.tar.gz",
+    url="https://github.com/hpatches/hpatches-dataset",
+    folder="the folder that holds v_* and i_*",
+)
+OXFORD_ORIGIN = Origin(
+    archive="the sequence's archive",
+    url="https://www.robots.ox.ac.uk/~vgg/research/affine",
+    folder="the folder that holds the sequences' folders",
+)
+
+_OXFORD: dict[str, Kind] = {
+    "bark": "viewpoint",
+    "boat": "viewpoint",
+    "graf": "viewpoint",
+    "wall": "viewpoint",
+    "bikes": "illumination",
+    "leuven": "illumination",
+    "trees": "illumination",
+    "ubc": "illumination",
+}
+"""What changes: the camera's place, or else (light, focus, compression) what it makes of it."""
+
+
+@dataclass(frozen=True, eq=False)
+class PlanarSequence:
+    """Six pictures of a plane.
+
+    Attributes:
+        name: of its folder.
+        kind: what changes.
+        paths: of pictures 1 to 6.
+        homographies: from picture 1 to 2, 3, 4, 5 and 6, each (3, 3), pixels to pixels.
+    """
+
+    name: str
+    kind: Kind
+    paths: tuple[Path, ...]
+    homographies: tuple[Float[np.ndarray, "3 3"], ...]
+
+    def picture(self, number: int) -> Picture:
+        """One of the pictures, 1 to 6.
+
+        Raises:
+            ImageError: it cannot be read.
+        """
+        return load_picture(self.paths[number - 1])
+
+    def homography(self, number: int) -> Float[np.ndarray, "3 3"]:
+        """From picture 1 to picture ``number``, 2 to 6."""
+        return self.homographies[OTHERS.index(number)]
+
+    @property
+    def of_oxford(self) -> bool:
+        """Whether it is one of Oxford's and no part of HPatches."""
+        return "oxford" in self.name or self.name in _OXFORD
+
+
+@dataclass(frozen=True, eq=False)
+class HPatches:
+    """The data set, or the part of it that was asked for.
+
+    Attributes:
+        sequences: by name.
+        left_out: those there that papers leave out, and so does this.
+        skipped: those that cannot be used, where skipping was asked for.
+    """
+
+    sequences: tuple[PlanarSequence, ...]
+    left_out: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The data set's name, or how much of it this is."""
+        oxford = sum(sequence.of_oxford for sequence in self.sequences)
+        count = len(self.sequences) - oxford
+        usual = not any(sequence.name in LEFT_OUT for sequence in self.sequences)
+        parts = []
+        if count == ALL_SEQUENCES or (count == SEQUENCES and usual):
+            parts = ["HPatches" if usual else f"HPatches, all {ALL_SEQUENCES} sequences"]
+        elif count:
+            parts = [f"HPatches, {count} of {SEQUENCES if usual else ALL_SEQUENCES} sequences"]
+        if oxford:
+            parts += [f"Oxford, {oxford} of {len(_OXFORD)} sequences"]
+        return " and ".join(parts)
+
+
+def read_hpatches(
+    root: Path | str,
+    *,
+    sequences: Collection[str] | None = None,
+    kind: Kind | None = None,
+    all_sequences: bool = False,
+    limit: int | None = None,
+    skip_bad: bool = False,
+) -> HPatches:
+    """Read the sequences' homographies and see that their pictures are there.
+
+    Args:
+        root: the folder that holds ``v_*`` and ``i_*``, or Oxford's sequences.
+        sequences: only these, by name; a name of `LEFT_OUT` is then read as well.
+        kind: only those in which this changes.
+        all_sequences: `LEFT_OUT` as well.
+        limit: only the first so many, by name.
+        skip_bad: list sequences that cannot be used, instead of raising.
+
+    Raises:
+        BadInput: no sequences; a file is missing, or is not a homography.
+        UnknownName: no such sequence there.
+    """
+    folders = _folders(Path(root).expanduser())
+    for name in sequences or ():
+        if name not in folders:
+            raise UnknownName("sequence", name, folders)
+    if limit is not None and limit < 1:
+        raise BadInput(f"expected a limit of at least 1 sequence, got {limit}")
+    left_out = () if all_sequences or sequences else tuple(set(LEFT_OUT) & folders.keys())
+    wanted = [
+        folder
+        for name, folder in folders.items()
+        if name not in left_out
+        and (sequences is None or name in sequences)
+        and (kind is None or _kind(folder) == kind)
+    ]
+    found: list[PlanarSequence] = []
+    skipped: list[Skipped] = []
+    for folder in wanted[:limit]:
+        try:
+            found.append(_read_sequence(folder))
+        except BadInput as error:
+            if not skip_bad:
+                raise
+            skipped.append(Skipped(folder.name, str(error)))
+    if not found:
+        why = f"; {skipped[0].reason}" if skipped else ""
+        raise BadInput(f"expected sequences of the kind asked for in {root}, found none{why}")
+    return HPatches(tuple(found), tuple(sorted(left_out)), tuple(skipped))
+
+
+def read_keypoints(
+    root: Path | str, sequence: PlanarSequence, number: int, picture: Picture, count: int
+) -> Points:
+    """Key points (N, 2) of a picture from their file, at most ``count``.
+
+    The best by ``scores`` where the file has them, else its first.
+
+    Args:
+        root: the folder that holds a folder for each sequence; may be that of the pictures.
+        sequence: whose.
+        number: of the picture, 1 to 6.
+        picture: the picture itself, which the points must lie on.
+        count: how many at most.
+
+    Raises:
+        BadInput: missing, or not in the format that the module describes.
+        PointError: a point that is outside the picture or not finite.
+    """
+    folder = Path(root).expanduser() / sequence.name
+    image = sequence.paths[number - 1].name
+    names = (f"{number}.npz", f"{image}.npz", f"{image}.superpoint")
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        raise BadInput(
+            f"no key points at {folder / names[0]} (nor {' nor '.join(names[1:])}): give the "
+            "folder that holds them, or --keypoints sift"
+        )
+    expected = f"expected an npz with keypoints (N, 2) [and scores (N,)] in {path}"
+    try:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            points, scores = file["keypoints"], file.get("scores")
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise BadInput(f"{expected}: {error}; write it again") from error
+    if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "fiu":
+        raise BadInput(f"{expected}, got keypoints {points.dtype} {points.shape}")
+    if scores is not None:
+        if scores.shape != points.shape[:1] or not np.isfinite(scores).all():
+            raise BadInput(f"{expected}, got {scores.shape} scores of {len(points)} points")
+        points = points[np.argsort(-scores, kind="stable")]
+    return require_inside(as_points(points[:count]), picture.size_wh, picture.name)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """Every folder that is a sequence by its name or by what is in it."""
+    inner = root / "hpatches-sequences-release"
+    root = inner if inner.is_dir() else root
+    if not root.is_dir():
+        raise ORIGIN.missing(root)
+    folders = {
+        path.name: path
+        for path in sorted(root.iterdir())
+        if path.is_dir()
+        and (path.name.startswith(("v_", "i_")) or path.name in _OXFORD or _first(path))
+    }
+    if not folders:
+        raise ORIGIN.missing(root / "v_*")
+    return folders
+
+
+def _first(folder: Path) -> bool:
+    return (folder / "1.ppm").is_file() and (folder / "H_1_2").is_file()
+
+
+def _kind(folder: Path) -> Kind:
+    name = folder.name
+    if name in _OXFORD:
+        return _OXFORD[name]
+    if name.startswith(("v_", "i_")):
+        return "viewpoint" if name.startswith("v_") else "illumination"
+    raise BadInput(f"expected a sequence's name to begin with v_ or i_, got {folder}; rename it")
+
+
+def _read_sequence(folder: Path) -> PlanarSequence:
+    own = folder.name in _OXFORD and not _first(folder)
+    origin = OXFORD_ORIGIN if own or "oxford" in folder.name else ORIGIN
+    paths = tuple(_picture_path(folder, number, own, origin) for number in (1, *OTHERS))
+    names = [f"H1to{n}p" if own else f"H_1_{n}" for n in OTHERS]
+    matrices = tuple(_read_matrix(folder / name, origin) for name in names)
+    return PlanarSequence(folder.name, _kind(folder), paths, matrices)
+
+
+def _picture_path(folder: Path, number: int, own: bool, origin: Origin) -> Path:
+    names = [f"img{number}.ppm", f"img{number}.pgm"] if own else [f"{number}.ppm"]
+    path = next((folder / name for name in names if (folder / name).is_file()), None)
+    if path is None:
+        raise origin.missing(folder / names[0])
+    return path
+
+
+def _read_matrix(path: Path, origin: Origin) -> Float[np.ndarray, "3 3"]:
+    rows: list[list[float]] = []
+    for number, line in read_lines(path, origin):
+        try:
+            rows.append([float(word) for word in line.split()])
+        except ValueError as error:
+            raise corrupt(path, number, line, "three numbers") from error
+    matrix = np.array(rows) if [len(row) for row in rows] == [3, 3, 3] else np.zeros((0, 0))
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+        raise BadInput(f"expected three lines of three finite numbers in {path}; unpack it again")
+    if np.linalg.matrix_rank(matrix) < 3:
+        raise BadInput(f"expected a homography in {path}, got a singular matrix; unpack it again")
+    return matrix
