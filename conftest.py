@@ -12,7 +12,7 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent
 CHECKED = (
-    "api backbones benchmarks features files geometry images matching options plots store tasks"
+    "api backbones benchmarks charts features files geometry images matching options plots store tasks"
     " training"
 )
 # ArrayLike is for static checkers; checked at run time it refuses tuples.

@@ -253,7 +253,7 @@ class _Run:
                 maps[key] = cached
                 continue
             try:
-                missing.setdefault(key[1], {})[key] = _load(key[0], size_wh)
+                missing.setdefault(key[1], {})[key] = load_sized(key[0], size_wh)
             except BadInput as error:
                 if not skip_bad:
                     raise
@@ -267,7 +267,8 @@ class _Run:
         return maps, bad
 
 
-def _load(path: Path, size_wh: SizeWH) -> Picture:
+def load_sized(path: Path, size_wh: SizeWH) -> Picture:
+    """A picture, which must have the size that its annotation gives."""
     picture = load_picture(path)
     if picture.size_wh != size_wh:
         (w, h), (there_w, there_h) = size_wh, picture.size_wh
@@ -295,7 +296,7 @@ def _predict(
         )
     left = [pair for pair in dataset.pairs if not (file and file.holds(pair.id))]
     done = len(dataset.pairs) - len(left)
-    for some in _shards(in_good_order(left)):
+    for some in shards(in_good_order(left)):
         found, bad = predict(some, skip_bad)
         if file:
             file.add(found, bad)
@@ -311,7 +312,7 @@ def _predict(
     return Predictions(origin, ordered, tuple(skipped[i] for i in ids if i in skipped))
 
 
-def _shards(pairs: Sequence[KeypointPair]) -> Iterator[list[KeypointPair]]:
+def shards(pairs: Sequence[KeypointPair]) -> Iterator[list[KeypointPair]]:
     """Runs of pairs that share a few pictures."""
     run: list[KeypointPair] = []
     pictures: set[Path] = set()

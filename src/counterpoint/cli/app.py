@@ -10,12 +10,16 @@ from counterpoint.errors import CounterpointError
 
 _COMMANDS = {
     "match": ("counterpoint.cli.match:match", "Find the same points in other pictures."),
+    "align": ("counterpoint.cli.align:align", "Find the matrix between two views of a scene."),
     "extract": ("counterpoint.cli.extract:extract", "Write feature files for many pictures."),
     "pca": ("counterpoint.cli.pca:pca", "Colour pictures by their features' components."),
     "noise": ("counterpoint.cli.noise:noise", "Show what the model sees at each time step."),
     "models": ("counterpoint.cli.models:app", "List the models; fetch one's weights."),
     "bench": ("counterpoint.cli.bench:bench", "Measure correspondence on a data set."),
     "score": ("counterpoint.cli.bench_pairs:score", "Score predictions under other protocols."),
+    "sweep": ("counterpoint.cli.sweep:sweep", "Find the best time step and layer."),
+    "report": ("counterpoint.cli.report:report", "Collect results into one page."),
+    "data": ("counterpoint.cli.data:app", "List the data sets; check one's folder."),
     "train": ("counterpoint.cli.train:train", "Train the embedded model."),
     "demo": ("counterpoint.cli.demo:demo", "Match real photographs with the embedded model."),
 }
