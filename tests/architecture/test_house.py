@@ -44,7 +44,8 @@ def test_public_names():
         "from counterpoint.cli.app import app; app(['--help'], result_action='return_value')",
         "from counterpoint.backbones import available; available()",
         "from counterpoint.cli.app import app\n"
-        "for c in ('match', 'extract', 'pca', 'noise', 'models', 'bench', 'train', 'demo'):\n"
+        "for c in ('match', 'extract', 'pca', 'noise', 'models', 'bench', 'train', 'demo',\n"
+        "          'align', 'sweep', 'score', 'report', 'data'):\n"
         "    app([c, '--help'], result_action='return_value')",
     ],
 )
