@@ -28,6 +28,17 @@ _PAIRS = {
 }
 for _name, _help in _PAIRS.items():
     bench.command(f"counterpoint.cli.bench_pairs:{_name}", name=_name, help=_help)
+_VIDEOS = {
+    "davis": "Masks carried through videos, DAVIS.",
+    "jhmdb": "Body joints carried through videos, JHMDB.",
+}
+for _name, _help in _VIDEOS.items():
+    bench.command(f"counterpoint.cli.bench_video:{_name}", name=_name, help=_help)
+bench.command(
+    "counterpoint.cli.bench_hpatches:hpatches",
+    name="hpatches",
+    help="Homographies on HPatches or Oxford's sequences.",
+)
 
 
 @bench.command

@@ -1,0 +1,213 @@
+"""Protocols `davis` and `jhmdb`: masks and joints of a video's first frame, propagated and scored.
+
+To the letter, after DIFT's evaluation:
+
+1. Frames: DAVIS' at a short side of 480 pixels, the long side scaled likewise and floored to a
+   multiple of 32 (832 x 480 for 854 x 480); JHMDB's at 320 x 320, squashed. OpenCV's bilinear. A
+   model that needs sides of another multiple (a transformer's patches) has both floored to it.
+2. Features: time step, tap, ensemble as published for the model's family; the empty prompt.
+3. Propagation: `counterpoint.tasks.video`, with the family's parameters.
+4. The first frame's mask is resized to the feature grid, nearest neighbour; joints become Gaussians
+   of half a cell around their exact places.
+5. Scores: J and F of every object (`video_metrics`), the first and last frame left out; PCK of
+   joints (`joint_metrics`), the first frame left out.
+
+Beside every model stands the control that looks at nothing: the first frame's annotation, copied.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from counterpoint.backbones.base import Backbone
+from counterpoint.backbones.zoo import ModelSpec
+from counterpoint.benchmarks.datasets.davis import DavisSequence, Mask
+from counterpoint.benchmarks.datasets.jhmdb import Clip
+from counterpoint.errors import BadInput
+from counterpoint.features import FeatureMap
+from counterpoint.geometry import PixelTransform, SizeWH
+from counterpoint.images import Picture
+from counterpoint.options import Options
+from counterpoint.tasks.video import (
+    LabelPropagator,
+    Propagation,
+    gaussian_labels,
+    mask_of,
+    one_hot_labels,
+    points_of,
+)
+
+DAVIS_SHORT_SIDE = 480
+DAVIS_MULTIPLE = 32
+JHMDB_SIDE = 320
+
+_AT_ONCE = 8  # frames decoded at a time
+
+Joints = Float[np.ndarray, "frames joints 2"]
+
+
+Video = DavisSequence | Clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What a family of models is evaluated with.
+
+    Attributes:
+        t: time step; None: the model's own.
+        tap: where features are read; None: the model's own.
+        ensemble: draws of noise averaged; None: the model's own.
+        propagation: the parameters.
+    """
+
+    t: int | None = None
+    tap: str | None = None
+    ensemble: int | None = None
+    propagation: Propagation = field(default_factory=lambda: Propagation(temperature=0.1, topk=10))
+
+    def options(self, given: Options) -> Options:
+        """The options given, filled up with the setting's.
+
+        Raises:
+            BadInput: a way to fit pictures other than the protocol's.
+        """
+        if given.fit not in (None, "squash"):
+            raise BadInput(f"expected frames squashed to the protocol's size, got fit {given.fit}")
+        return replace(
+            given,
+            t=self.t if given.t is None else given.t,
+            tap=given.tap or self.tap,
+            ensemble=given.ensemble or self.ensemble,
+            prompt=given.prompt or "",
+            fit="keep",  # frames come at the protocol's size
+        )
+
+
+DAVIS_SETTINGS: Mapping[str, Setting] = {
+    "stable-diffusion": Setting(
+        t=51, tap="up:2", ensemble=8, propagation=Propagation(temperature=0.2, topk=15)
+    ),
+    "adm": Setting(
+        t=51, tap="out:7", ensemble=4, propagation=Propagation(temperature=0.1, topk=10)
+    ),
+}
+"""By family, as the DIFT paper has them; other families have their own defaults, and ADM's
+propagation."""
+
+JHMDB_SETTINGS: Mapping[str, Setting] = {
+    # Recalled from the paper's appendix, with little confidence: none of these is in its code.
+    "stable-diffusion": Setting(
+        t=51,
+        tap="up:2",
+        ensemble=8,
+        propagation=Propagation(temperature=0.1, topk=15, radius=5, context=14),
+    ),
+    "adm": Setting(
+        t=101,
+        tap="out:5",
+        ensemble=4,
+        propagation=Propagation(temperature=0.2, topk=15, radius=5),
+    ),
+}
+"""By family."""
+
+_OTHERS = Setting()
+
+
+def setting_of(
+    spec: ModelSpec, settings: Mapping[str, Setting], changes: Mapping[str, Any] | None = None
+) -> Setting:
+    """What a model is evaluated with.
+
+    Args:
+        spec: its row of the zoo.
+        settings: of the benchmark, by family.
+        changes: parameters of `Propagation` to change; those that are None stay.
+    """
+    setting = settings.get(spec.family, _OTHERS)
+    kept = {name: value for name, value in (changes or {}).items() if value is not None}
+    return replace(setting, propagation=replace(setting.propagation, **kept))
+
+
+def davis_input(size_wh: SizeWH, multiple: int = 1) -> SizeWH:
+    """The model's input for a video of DAVIS.
+
+    >>> davis_input((854, 480)), davis_input((480, 854)), davis_input((854, 480), multiple=14)
+    ((832, 480), (480, 832), (826, 476))
+    """
+    short, long = sorted(size_wh)
+    scaled = DAVIS_SHORT_SIDE * long // short // DAVIS_MULTIPLE * DAVIS_MULTIPLE
+    w, h = (scaled, DAVIS_SHORT_SIDE) if size_wh[0] >= size_wh[1] else (DAVIS_SHORT_SIDE, scaled)
+    return w // multiple * multiple, h // multiple * multiple
+
+
+def jhmdb_input(multiple: int = 1) -> SizeWH:
+    """The model's input for a clip of JHMDB."""
+    side = JHMDB_SIDE // multiple * multiple
+    return side, side
+
+
+def stream_features(
+    backbone: Backbone, video: Video, frames: int, input_wh: SizeWH, options: Options
+) -> Iterator[FeatureMap]:
+    """Feature maps of a video's first frames, resized to ``input_wh``, one at a time."""
+    for start in range(0, frames, _AT_ONCE):
+        some = range(start, min(start + _AT_ONCE, frames))
+        yield from backbone.stream([resized(video.picture(i), input_wh) for i in some], options)
+
+
+def resized(picture: Picture, size_wh: SizeWH) -> Picture:
+    """A picture at another size by OpenCV's bilinear filter, as the original evaluation has it."""
+    import cv2
+
+    if picture.size_wh == size_wh:
+        return picture
+    return Picture(cv2.resize(picture.rgb, size_wh, interpolation=cv2.INTER_LINEAR), picture.name)
+
+
+def track_masks(
+    backbone: Backbone, sequence: DavisSequence, setting: Setting, options: Options
+) -> Iterator[Mask]:
+    """Masks of every frame, the first as given, at the video's size.
+
+    Args:
+        backbone: the model.
+        sequence: the video.
+        setting: how labels are propagated.
+        options: how features are extracted (`Setting.options`); a size replaces the protocol's.
+
+    Raises:
+        BadInput: frames of different sizes, or a mask that cannot be used.
+    """
+    yield sequence.first_mask
+    input_wh = options.size_wh or davis_input(sequence.size_wh, backbone.multiple)
+    maps = stream_features(backbone, sequence, len(sequence), input_wh, options)
+    first = next(maps)
+    labels = one_hot_labels(sequence.first_mask, first.grid_wh, sequence.objects + 1)
+    propagator = LabelPropagator(first, labels, setting.propagation)
+    for fmap in maps:
+        yield mask_of(propagator.step(fmap), input_wh, sequence.size_wh)
+
+
+def track_joints(backbone: Backbone, clip: Clip, setting: Setting, options: Options) -> Joints:
+    """Joints of every frame, the first as given, pixels of the clip; NaN where lost.
+
+    Arguments as in `track_masks`.
+    """
+    frames = len(clip.joints_px)
+    input_wh = options.size_wh or jhmdb_input(backbone.multiple)
+    maps = stream_features(backbone, clip, frames, input_wh, options)
+    first = next(maps)
+    to_grid = PixelTransform.resize(clip.size_wh, input_wh).then(first.to_grid)
+    labels = gaussian_labels(to_grid.apply(clip.joints_px[0]), first.grid_wh)
+    propagator = LabelPropagator(first, labels, setting.propagation)
+    found = np.full(clip.joints_px.shape, np.nan)
+    found[0] = clip.joints_px[0]
+    for i, fmap in enumerate(maps, 1):
+        cells = points_of(propagator.step(fmap))
+        kept = np.isfinite(cells).all(axis=1)
+        found[i, kept] = to_grid.invert().apply(cells[kept])
+    return found
