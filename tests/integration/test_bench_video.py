@@ -53,7 +53,7 @@ def test_davis(mini, tmp_path, capsys):
     assert (model["sequences"], model["objects"], model["frames"]) == (2, 4, 8)
     assert set(model["by_sequence"]) == {"one", "two"}
     assert found["made_by"]["propagation"]["temperature"] == 0.1
-    assert found["published"] == []
+    assert found["published"][0].startswith("Published, on all 30 sequences: DIFT, SD 2.1, J&F 70;")
     table = (tmp_path / "davis.md").read_text()
     assert "| method | J&F | 95 % | J | recall | decay | F | recall | decay |" in table
 

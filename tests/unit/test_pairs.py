@@ -253,7 +253,7 @@ def test_the_report_holds_the_controls_first(mini, tmp_path):
     by_dift, by_geoaware, categories, flags = tables(report)
     assert by_dift.cells.header[3:] == ("@0.1 per image", "@0.1 per point", "@0.1 macro")
     assert by_dift.cells.rows[2] == ("rgb", "pixels", "64x64", *["100.0 ± 0.0"] * 3)
-    assert "on all 12234 pairs: DIFT, SD 2.1 @0.1 per image 52.9" in by_dift.notes[0]
+    assert "on all 12234 pairs: DIFT, SD 2.1, PCK@0.1 per image 52.9" in by_dift.notes[0]
     assert by_geoaware.notes == ()
     assert categories.cells.header == (
         "category",

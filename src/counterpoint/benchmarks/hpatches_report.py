@@ -27,6 +27,7 @@ from counterpoint.benchmarks.hpatches_bench import (
 )
 from counterpoint.benchmarks.metrics import Estimate
 from counterpoint.benchmarks.pair_report import Table, Tell
+from counterpoint.benchmarks.published import published_lines
 from counterpoint.benchmarks.report import Cells
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
@@ -35,11 +36,6 @@ from counterpoint.matching import Metric, mutual_nearest
 from counterpoint.options import Options
 from counterpoint.tasks.homography import Method, Robust
 from counterpoint.tasks.local_features import descriptors
-
-PUBLISHED = (
-    "On all 108 sequences with SuperPoint's key points, accuracy @1/3/5 px: DIFT SD 2.1 "
-    "45.6/73.9/83.1, DIFT ADM 43.7/73.1/84.8 (from memory of the paper; check before quoting).",
-)
 
 
 @dataclass(frozen=True)
@@ -253,7 +249,7 @@ def tables(report: HPatchesReport) -> tuple[Table, ...]:
     notes = (
         "acc: corners at most so many px off; AUC: of the corner error; MMA: matches at most so "
         "many px off; matches: mean a pair; none: pairs without homography, counted as wrong.",
-        *(PUBLISHED if "HPatches" in report.dataset else ()),
+        *published_lines(report.dataset, "hpatches-dift"),
     )
     return (*found[:-1], Table(found[-1].title, found[-1].cells, notes))
 

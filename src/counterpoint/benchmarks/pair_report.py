@@ -17,6 +17,7 @@ from counterpoint.benchmarks.metrics import Estimate
 from counterpoint.benchmarks.pairs import predict_pairs, predict_prior
 from counterpoint.benchmarks.predictions import Predictions
 from counterpoint.benchmarks.protocols import Part, Protocol, Score, score
+from counterpoint.benchmarks.published import published_lines
 from counterpoint.benchmarks.report import Cells
 from counterpoint.matching import Subpixel
 from counterpoint.options import Options
@@ -27,44 +28,6 @@ Tell = Callable[[str], None]
 Average = Literal["per image", "per point", "macro"]
 
 AVERAGES: tuple[Average, ...] = ("per image", "per point", "macro")
-
-
-@dataclass(frozen=True)
-class Published:
-    """A figure of a paper.
-
-    Attributes:
-        dataset: whose.
-        pairs: how many pairs that data set has.
-        protocol: under which.
-        alpha: threshold.
-        average: over what.
-        method: the paper's.
-        percent: the figure.
-    """
-
-    dataset: str
-    pairs: int
-    protocol: str
-    alpha: float
-    average: Average
-    method: str
-    percent: float
-
-
-_SPAIR = ("SPair-71k large test", 12234, "dift")
-
-PUBLISHED = (
-    Published(*_SPAIR, 0.1, "per image", "DIFT, SD 2.1", 52.9),
-    Published(*_SPAIR, 0.1, "per point", "DIFT, SD 2.1", 59.5),
-    Published(*_SPAIR, 0.1, "macro", "DIFT, SD 2.1", 57.7),
-    Published(*_SPAIR, 0.05, "per image", "DIFT, SD 2.1", 39.7),
-    Published(*_SPAIR, 0.01, "per image", "DIFT, SD 2.1", 7.2),
-    Published(*_SPAIR, 0.1, "per image", "DINO ViT-B/8", 33.9),
-    Published(*_SPAIR, 0.1, "per image", "OpenCLIP ViT-H/14", 38.4),
-    Published(*_SPAIR, 0.1, "per point", "CleanDIFT, SD 2.1", 61.4),
-)
-"""Figures to compare with (DIFT, Tang et al. 2023; CleanDIFT, Stracke et al. 2024)."""
 
 
 @dataclass(frozen=True)
@@ -269,7 +232,7 @@ def _by_method(report: PairReport, protocol: str) -> Table:
     if first.skipped:
         title += f", {len(first.skipped)} skipped"
     cells = Cells(("method", "setting", "input", *header), tuple(lines))
-    return Table(title, cells, _published(report, protocol))
+    return Table(title, cells, published_lines(report.dataset, protocol))
 
 
 def _by_part(report: PairReport, kind: str, parts: tuple[Part, ...]) -> Table:
@@ -289,16 +252,6 @@ def _by_part(report: PairReport, kind: str, parts: tuple[Part, ...]) -> Table:
 
 def _averages(one: Score) -> tuple[Estimate, ...]:
     return one.per_image, one.per_point, one.macro
-
-
-def _published(report: PairReport, protocol: str) -> tuple[str, ...]:
-    whole_name = report.dataset.partition(",")[0]
-    known = [p for p in PUBLISHED if (p.dataset, p.protocol) == (whole_name, protocol)]
-    if not known:
-        return ()
-    figures = "; ".join(f"{p.method} @{p.alpha:g} {p.average} {p.percent}" for p in known)
-    whole = known[0].pairs
-    return (f"Published, on all {whole} pairs: {figures}.",)
 
 
 def _figure(estimate: Estimate) -> str:

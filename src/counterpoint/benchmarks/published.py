@@ -7,8 +7,6 @@ the measured one is of a part of the data set, that is said.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from counterpoint.benchmarks.pair_report import PUBLISHED
-
 
 @dataclass(frozen=True)
 class Reference:
@@ -38,20 +36,6 @@ class Reference:
         return f"{self.value:g}{' (recalled)' if self.recalled else ''}"
 
 
-def _pairs() -> tuple[Reference, ...]:
-    return tuple(
-        Reference(
-            p.dataset,
-            f"{p.pairs} pairs",
-            p.protocol,
-            f"PCK@{p.alpha:g} {p.average}",
-            p.method,
-            p.percent,
-        )
-        for p in PUBLISHED
-    )
-
-
 _SPAIR = ("SPair-71k large test", "12234 pairs")
 _HPATCHES = ("HPatches", "108 sequences", "hpatches-dift")
 _DAVIS = ("DAVIS-2017 val", "30 sequences", "davis-2017", "J&F")
@@ -67,7 +51,21 @@ def _several(where: Sequence[str], method: str, figures: dict[str, float]) -> tu
     )
 
 
-_OTHERS = (
+def _dift(average: str, method: str, figures: dict[float, float]) -> tuple[Reference, ...]:
+    """On SPair-71k by protocol dift, by threshold."""
+    return tuple(
+        Reference(*_SPAIR, "dift", f"PCK@{alpha:g} {average}", method, value)
+        for alpha, value in figures.items()
+    )
+
+
+REFERENCES: tuple[Reference, ...] = (
+    *_dift("per image", "DIFT, SD 2.1", {0.1: 52.9, 0.05: 39.7, 0.01: 7.2}),
+    *_dift("per point", "DIFT, SD 2.1", {0.1: 59.5}),
+    *_dift("macro", "DIFT, SD 2.1", {0.1: 57.7}),
+    *_dift("per image", "DINO ViT-B/8", {0.1: 33.9}),
+    *_dift("per image", "OpenCLIP ViT-H/14", {0.1: 38.4}),
+    *_dift("per point", "CleanDIFT, SD 2.1", {0.1: 61.4}),
     Reference(*_SPAIR, "geoaware", "PCK@0.1 per point", "SD+DINO", 64.0),
     Reference(*_SPAIR, "geoaware", "PCK@0.1 per image", "SD+DINO, window soft-argmax", 64.9),
     Reference(*_SPAIR, "geoaware", "PCK@0.1 per image", "GeoAware-SC, zero-shot", 65.4),
@@ -97,8 +95,6 @@ _OTHERS = (
     *_several(_JHMDB, "DIFT, ADM", {"PCK@0.1": 63.4, "PCK@0.2": 84.3}),
     *_several(_JHMDB, "DIFT, SD 2.1", {"PCK@0.1": 61.1, "PCK@0.2": 81.8}),
 )
-
-REFERENCES: tuple[Reference, ...] = (*_pairs(), *_OTHERS)
 """Every figure (DIFT, Tang et al. 2023, and those that compare with it)."""
 
 SPAIR_CATEGORIES: dict[str, float] = {
@@ -139,3 +135,12 @@ def references(dataset: str, protocol: str) -> tuple[Reference, ...]:
 def is_part(dataset: str, reference: Reference) -> bool:
     """Whether a report is of less (or other pairs) than the paper's figure."""
     return dataset != reference.dataset
+
+
+def published_lines(dataset: str, protocol: str) -> tuple[str, ...]:
+    """The figures of just this protocol in one line, to stand below a table; nothing if none."""
+    known = [one for one in references(dataset, protocol) if one.protocol == protocol]
+    if not known:
+        return ()
+    figures = "; ".join(f"{one.method}, {one.measure} {one.text}" for one in known)
+    return (f"Published, on all {known[0].samples}: {figures}.",)

@@ -30,6 +30,7 @@ from counterpoint.benchmarks.propagation import (
     track_joints,
     track_masks,
 )
+from counterpoint.benchmarks.published import published_lines
 from counterpoint.benchmarks.report import Cells
 from counterpoint.benchmarks.video_metrics import JF, JFScore
 from counterpoint.errors import BadInput, StorageError
@@ -41,14 +42,8 @@ from counterpoint.store import comparable
 Tell = Callable[[str], None]
 """Hears what is being done now."""
 
-Published = tuple[tuple[str, tuple[float, ...]], ...]
-
-PUBLISHED: Mapping[str, Published] = {
-    "DAVIS-2017 val": (("DIFT_sd", (70.0,)), ("DINO", (71.4,)), ("DIFT_adm", (75.7,))),
-    "JHMDB test split 1": (("DIFT_sd", (61.1, 81.8)), ("DIFT_adm", (63.4, 84.3))),
-}
-"""By whole data set, J&F or PCK@0.1 and @0.2 (Tang et al. 2023; JHMDB recalled, with little
-confidence)."""
+PROTOCOLS = {"davis": "davis-2017", "jhmdb": "jhmdb"}
+"""The protocol's name of each benchmark."""
 
 
 class PredictionFolder:
@@ -169,9 +164,9 @@ class VideoRun:
         )
 
     @property
-    def published(self) -> Published:
-        """Papers' figures, where this is the very data set."""
-        return PUBLISHED.get(self.dataset, ())
+    def published(self) -> tuple[str, ...]:
+        """Papers' figures on the whole data set, in words."""
+        return published_lines(self.dataset, PROTOCOLS[self.benchmark])
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, ready for JSON; without the figures of single frames."""

@@ -175,8 +175,7 @@ def _report(run: "VideoRun", results: Results) -> int:
     from counterpoint.files import write_text
 
     arranged = tables(run)
-    notes = [f"published: {method} {' / '.join(map(str, of))}" for method, of in run.published]
-    notes += [f"skipped {one.id}: {one.reason}" for one in run.skipped]
+    notes = [*run.published, *(f"skipped {one.id}: {one.reason}" for one in run.skipped)]
     console().print(run.title)
     for cells in arranged:
         table = Table(*cells.header)
