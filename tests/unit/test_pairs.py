@@ -254,7 +254,8 @@ def test_the_report_holds_the_controls_first(mini, tmp_path):
     assert by_dift.cells.header[3:] == ("@0.1 per image", "@0.1 per point", "@0.1 macro")
     assert by_dift.cells.rows[2] == ("rgb", "pixels", "64x64", *["100.0 ± 0.0"] * 3)
     assert "on all 12234 pairs: DIFT, SD 2.1, PCK@0.1 per image 52.9" in by_dift.notes[0]
-    assert by_geoaware.notes == ()
+    assert "SD+DINO, PCK@0.1 per point 64;" in by_geoaware.notes[0]
+    assert "DIFT" not in by_geoaware.notes[0]
     assert categories.cells.header == (
         "category",
         "pairs",
