@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model
+from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, print_tables
 
 if TYPE_CHECKING:
     from counterpoint.benchmarks.hpatches_report import HPatchesReport
@@ -142,21 +142,9 @@ def _folder(name: str) -> Path:
 
 
 def _show(report: "HPatchesReport") -> None:
-    from rich.table import Table
-
     from counterpoint.benchmarks.hpatches_report import tables
 
-    console().print(report.title)
-    for arranged in tables(report):
-        console().print(f"\n{arranged.title}")  # a table's own title is folded to its width
-        table = Table(*arranged.cells.header)
-        for row in arranged.cells.rows:
-            table.add_row(*row)
-        console().print(table)
-        for note in arranged.notes:
-            console().print(note)
-    for line in _left_out(report):
-        console().print(line)
+    print_tables(report.title, tables(report), _left_out(report))
 
 
 def _left_out(report: "HPatchesReport") -> list[str]:

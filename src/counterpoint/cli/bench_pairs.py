@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, output_folder
+from counterpoint.cli.common import (
+    DEFAULTS,
+    ModelOptions,
+    console,
+    open_model,
+    output_folder,
+    print_tables,
+)
 from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
@@ -305,21 +312,9 @@ def _protocols(scoring: Scoring, reader: str) -> "list[Protocol]":
 
 
 def _show(report: "PairReport") -> None:
-    from rich.table import Table
-
     from counterpoint.benchmarks.pair_report import tables
 
-    console().print(report.title)
-    for arranged in tables(report):
-        console().print(f"\n{arranged.title}")  # a table's own title is folded to its width
-        table = Table(*arranged.cells.header)
-        for row in arranged.cells.rows:
-            table.add_row(*row)
-        console().print(table)
-        for note in arranged.notes:
-            console().print(note)
-    for line in _left_out(report):
-        console().print(line)
+    print_tables(report.title, tables(report), _left_out(report))
 
 
 def _left_out(report: "PairReport") -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from counterpoint.backbones.base import Backbone
+    from counterpoint.benchmarks.pair_report import Table
 
 ModelOptions = Annotated[Options, Parameter(name="*", group="Features")]
 """The shared options, flattened into a command's own."""
@@ -50,6 +52,24 @@ def console(*, quiet: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(quiet=quiet, highlight=False)
+
+
+def print_tables(title: str, tables: "Iterable[Table]", lines: Iterable[str] = ()) -> None:
+    """A report: its title, its tables each with their notes, and lines at the end."""
+    from rich import table as rich_table
+
+    shown = console()
+    shown.print(title)
+    for arranged in tables:
+        shown.print(f"\n{arranged.title}")  # a table's own title is folded to its width
+        table = rich_table.Table(*arranged.cells.header)
+        for row in arranged.cells.rows:
+            table.add_row(*row)
+        shown.print(table)
+        for note in arranged.notes:
+            shown.print(note)
+    for line in lines:
+        shown.print(line)
 
 
 def print_json(value: Any) -> None:
