@@ -34,6 +34,7 @@ from torch import Tensor, nn
 
 from counterpoint.backbones.base import Tap
 from counterpoint.backbones.dit_text import Condition
+from counterpoint.backbones.hooks import Reached, run_hooked
 from counterpoint.backbones.latent import VAE, Part, from_diffusers, on_meta, vae_of
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
 from counterpoint.backbones.weights import (
@@ -234,10 +235,6 @@ def discard_massive(hidden: Tokens, known: tuple[int, ...] = ()) -> Tokens:
     return hidden.masked_fill(massive[:, None], 0)
 
 
-class _Reached(Exception):
-    """Raised inside a forward pass where the last block would start."""
-
-
 def streams_into(
     blocks: dict[str, nn.Module], forward: Callable[[], Any], last: str
 ) -> dict[str, Stream]:
@@ -255,7 +252,7 @@ def streams_into(
             hidden = args[0] if args else named["hidden_states"]
             found[name] = Stream(hidden, named["temb"] if "temb" in named else named["timestep"])
             if name == last:
-                raise _Reached
+                raise Reached
 
         return read
 
@@ -263,14 +260,8 @@ def streams_into(
         block.register_forward_pre_hook(reader(name), with_kwargs=True)
         for name, block in blocks.items()
     ]
-    try:
-        forward()
-    except _Reached:
-        return found
-    finally:
-        for hook in hooks:
-            hook.remove()
-    raise ModelError("the network ended before its last tap; please report this")
+    run_hooked(hooks, forward)
+    return found
 
 
 def transformer_of(folder: Path, names: tuple[str, ...]) -> Part:

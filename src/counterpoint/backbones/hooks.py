@@ -1,15 +1,32 @@
 """Reading a network's insides, and stopping it there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from counterpoint.errors import ModelError
 
 
-class _Reached(Exception):
-    """Raised inside a forward pass once the last tap has been read."""
+class Reached(Exception):
+    """Raised by a hook inside a forward pass once the last tap has been read."""
+
+
+def run_hooked(hooks: Iterable[RemovableHandle], forward: Callable[[], Any]) -> None:
+    """Run a network until one of the hooks raises `Reached`; then the hooks are removed.
+
+    Raises:
+        ModelError: none did.
+    """
+    try:
+        forward()
+    except Reached:
+        return
+    finally:
+        for hook in hooks:
+            hook.remove()
+    raise ModelError("the network ended before its last tap; please report this")
 
 
 def run_to_taps(
@@ -30,7 +47,7 @@ def run_to_taps(
             for tap in taps:
                 found[tap] = value
             if module is last:
-                raise _Reached
+                raise Reached
 
         return read
 
@@ -40,11 +57,5 @@ def run_to_taps(
         )
         for module in set(modules.values())
     ]
-    try:
-        forward()
-    except _Reached:
-        return found
-    finally:
-        for hook in hooks:
-            hook.remove()
-    raise ModelError("the network ended before its last tap; please report this")
+    run_hooked(hooks, forward)
+    return found
