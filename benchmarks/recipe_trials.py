@@ -18,18 +18,34 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from recipe_experiments import experiment
 
 from counterpoint.backbones.small import Small
+from counterpoint.backbones.small_net import NetConfig
 from counterpoint.benchmarks.cub_pairs import CubCrops, prepare, score_prior, score_taps
 from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.benchmarks.stereo import motorcycle, score_stereo
+from counterpoint.files import write_bytes
 from counterpoint.options import Options
-from counterpoint.training import TrainConfig, preset, train
+from counterpoint.training import TrainConfig, train
 
 SIZES_PX, STEPS, PAIRS = (64, 128), (50, 150), 400
 
-TRIALS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    # name: (changes of the network, changes of the recipe)
+FIRST = TrainConfig(net=NetConfig(schedule="linear"), t_high=500, second_view=None)
+"""The recipe that was shipped first; every trial is a change of it."""
+
+SECOND_VIEW: dict[str, Any] = {"t_high": 300, "second_view": (300, 900), "crop_area": 0.2}
+COSINE: dict[str, Any] = {"schedule": "squaredcos_cap_v2"}
+
+UVIT: dict[str, Any] = {
+    "patch_px": 8,
+    "widths": (256,),
+    "layers": 3,
+    "attention": (True,),
+}
+
+TRIALS: dict[str, tuple[dict[str, Any], dict[str, Any], *tuple[str, ...]]] = {
+    # name: (changes of the network, changes of the recipe, experiments of recipe_experiments.py)
     "as shipped": ({}, {}),
     "as shipped, seed 1": ({}, {"seed": 1}),
     "t 200 to 900": ({}, {"t_low": 200, "t_high": 900}),
@@ -62,17 +78,34 @@ TRIALS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "batch 24": ({}, {"batch": 24}),
     "epsilon-prediction": ({"prediction": "epsilon"}, {}),
     "cosine schedule": ({"schedule": "squaredcos_cap_v2"}, {}),
+    "cosine schedule, seed 1": ({"schedule": "squaredcos_cap_v2"}, {"seed": 1}),
     "animals only": ({}, {"below_wnid": "n026"}),
     "two layers a level": ({"layers": 2}, {}),
     "batch 192": ({}, {"batch": 192}),
+    "cosine, pink noise": (COSINE, {}, "pink noise"),
+    "cosine, two levels of noise": (COSINE, {}, "two levels"),
+    "cosine, hidden blocks": (COSINE, {"t_high": 100}, "hidden blocks"),
+    "cosine, second view": (
+        COSINE,
+        SECOND_VIEW,
+    ),
+    "cosine, second view, jitter": (COSINE, SECOND_VIEW, "jitter"),
+    "cosine, min-SNR": (COSINE, {}, "min-SNR"),
+    "cosine, jitter": (COSINE, {}, "jitter"),
+    "cosine, animals only": (COSINE, {"below_wnid": "n026"}),
+    "cosine, two layers a level": (COSINE | {"layers": 2}, {}),
+    "cosine, t 20 to 700": (COSINE, {"t_high": 700}),
+    "cosine, t 20 to 300": (COSINE, {"t_high": 300}),
+    "cosine, U-ViT": (COSINE | UVIT, {}, "U-ViT"),
+    "cosine, U-ViT, two levels": (COSINE | UVIT, {}, "U-ViT", "two levels"),
+    "cosine, U-ViT, pink noise": (COSINE | UVIT, {}, "U-ViT", "pink noise"),
 }
 
 
 def configuration(name: str) -> TrainConfig:
     """A trial's recipe."""
-    of_net, of_recipe = TRIALS[name]
-    small = preset("small")
-    return small.but(net=replace(small.net, **of_net), compile=True, **of_recipe)
+    of_net, of_recipe, *_ = TRIALS[name]
+    return FIRST.but(net=replace(FIRST.net, **of_net), compile=True, **of_recipe)
 
 
 def pictures_in(config: TrainConfig, data: Path, seconds: float) -> int:
@@ -85,9 +118,9 @@ def pictures_in(config: TrainConfig, data: Path, seconds: float) -> int:
     return int(seconds * sorted(speeds[1:])[len(speeds[1:]) // 2])
 
 
-def scores(weights: Path, benchmark: CubCrops) -> dict[str, Any]:
+def scores(weights: Path, benchmark: CubCrops, reader: type[Small]) -> dict[str, Any]:
     """PCK by tap, mean over input sizes and time steps, and the stereo pair."""
-    model = Small(
+    model = reader(
         replace(Small.untrained().spec, name=str(weights)), torch.device("cpu"), torch.float32
     )
     cells: dict[str, list[float]] = {}
@@ -100,21 +133,26 @@ def scores(weights: Path, benchmark: CubCrops) -> dict[str, Any]:
     return {"pck": cells, "stereo": stereo}
 
 
-def run(name: str, data: Path, benchmark: CubCrops, seconds: float) -> dict[str, Any]:
-    """Train and score one trial."""
-    config = configuration(name)
-    pictures = pictures_in(config, data, seconds)
-    losses: list[float] = []
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        weights = train(
-            config.but(pictures=pictures, checkpoint_seconds=1e9),
-            data,
-            folder,
-            on_progress=lambda r: losses.append(r.loss),
-        )
-        took = time.monotonic() - began
-        found = scores(weights, benchmark)
+def run(
+    name: str, data: Path, benchmark: CubCrops, seconds: float, keep: Path | None
+) -> dict[str, Any]:
+    """Train and score one trial; keep its weights in a folder if there is one."""
+    config, experiments = configuration(name), TRIALS[name][2:]
+    with experiment(experiments) as reader:
+        pictures = pictures_in(config, data, seconds)
+        losses: list[float] = []
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            weights = train(
+                config.but(pictures=pictures, checkpoint_seconds=1e9),
+                data,
+                folder,
+                on_progress=lambda r: losses.append(r.loss),
+            )
+            took = time.monotonic() - began
+            found = scores(weights, benchmark, reader)
+            if keep:
+                write_bytes(keep / f"{name}.safetensors", weights.read_bytes())
     return {
         "trial": name,
         "pictures": pictures,
@@ -122,6 +160,7 @@ def run(name: str, data: Path, benchmark: CubCrops, seconds: float) -> dict[str,
         "loss": losses[-1],
         **found,
         "config": asdict(config),
+        "experiments": experiments,
     }
 
 
@@ -144,6 +183,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/small-trials.jsonl"))
     parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--only", nargs="*", default=list(TRIALS))
+    parser.add_argument("--keep", type=Path, help="folder for the trials' weights")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
     done = (
@@ -156,7 +196,7 @@ def main() -> None:
         print(f"same position {score_prior(benchmark).pck.per_point:.1f}")
         for name in args.only:
             if name not in {entry["trial"] for entry in done}:
-                done.append(run(name, args.data, benchmark, args.seconds))
+                done.append(run(name, args.data, benchmark, args.seconds, args.keep))
                 with args.out.open("a") as file:
                     file.write(json.dumps(done[-1]) + "\n")
                 print(summary(done[-1]), flush=True)

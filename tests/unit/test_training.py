@@ -17,11 +17,13 @@ from safetensors.torch import load_file
 
 from counterpoint import training
 from counterpoint.backbones import small_net
+from counterpoint.cli.train import train as train_command
 from counterpoint.errors import BadInput, ModelError, StorageError, UnknownName
 from counterpoint.training import TrainConfig, recipe
 from counterpoint.training.augment import random_crops
 from counterpoint.training.objective import Objective
 from counterpoint.training.optimizer import orthogonalised
+from counterpoint.training.views import attend_across
 
 MINI = training.preset("mini").but(pictures=48, score_pictures=16)
 
@@ -115,6 +117,36 @@ def test_noise_has_the_schedules_variance() -> None:
     expected = 1 - small_net.alphas_cumprod(MINI.net)[400]
     assert batch.noisy.var().item() == pytest.approx(expected.item(), rel=0.02)
     assert (batch.t == 400).all()
+
+
+def test_attention_across_two_views() -> None:
+    config = MINI.net
+    torch.manual_seed(0)
+    alone, across = small_net.build(config).eval(), small_net.build(config).eval()
+    across.load_state_dict(alone.state_dict())
+    attend_across(across)
+    x, t = torch.randn(4, 3, 32, 32), torch.tensor([20, 600, 20, 600])
+    other = x.clone()
+    other[0] += 1
+    with torch.inference_mode():
+        changed = (across(x, t) - across(other, t)).abs().amax((1, 2, 3))
+        twins = across(x[:1].expand(2, -1, -1, -1), t[:1].expand(2))
+        torch.testing.assert_close(twins[0], alone(x[:1], t[:1])[0], atol=1e-4, rtol=1e-4)
+    assert (changed[:2] > 1e-3).all()  # each sees the other
+    assert (changed[2:] == 0).all()  # and nobody else
+
+
+def test_a_second_view_has_its_own_time_steps(data: Path, tmp_path: Path) -> None:
+    config = MINI.but(t_low=20, t_high=100, second_view=(600, 900), pictures=24)
+    batch = Objective(config, torch.device("cpu")).add_noise(
+        torch.zeros(200, 3, 8, 8), torch.Generator().manual_seed(0)
+    )
+    assert 20 <= batch.t[::2].min() <= batch.t[::2].max() <= 100
+    assert 600 <= batch.t[1::2].min() <= batch.t[1::2].max() <= 900
+    assert small_net.load(training.train(config, data, tmp_path)).network()
+    for changes in ({"second_view": (900, 600)}, {"second_view": (600, 900), "batch": 7}):
+        with pytest.raises(BadInput, match="second_view"):
+            MINI.but(**changes)
 
 
 def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
@@ -350,6 +382,15 @@ def test_configurations_that_cannot_be_are_refused() -> None:
     for changes in ({"t_high": 1000}, {"batch": 0}, {"cooldown": 2.0}):
         with pytest.raises(BadInput, match="expected"):
             MINI.but(**changes)
+
+
+def test_the_commands_options_reach_the_recipe(data: Path, tmp_path: Path) -> None:
+    options = {"preset": "mini", "pictures": 8, "crop_area": 0.9, "second_view": (300, 900)}
+    assert train_command(data, out=tmp_path, **options) == 0
+    (run,) = small_net.load(tmp_path / "small.safetensors").history
+    assert (run["recipe"]["crop_area"], run["recipe"]["second_view"]) == (0.9, [300, 900])
+    with pytest.raises(BadInput, match="crop_area from 0 to 1, got 2.0"):
+        train_command(data, out=tmp_path, preset="mini", crop_area=2.0)
 
 
 @pytest.mark.gpu

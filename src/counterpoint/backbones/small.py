@@ -14,11 +14,12 @@ from torch import Tensor
 
 from counterpoint.backbones import small_net
 from counterpoint.backbones.base import Tap
-from counterpoint.backbones.hooks import run_to_taps
+from counterpoint.backbones.hooks import run_to_taps, run_with_taps
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
 from counterpoint.backbones.weights import file_sha256
 from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights
+from counterpoint.geometry import SizeWH
 
 
 class Small(DiffusionBackbone):
@@ -105,6 +106,23 @@ class Small(DiffusionBackbone):
         steps = torch.full((len(noisy),), t, device=noisy.device)
         last = modules[max(taps, key=order.index)]
         return run_to_taps(modules, last, lambda: self._net(noisy, steps))
+
+    def _whole_pass(
+        self,
+        noisy: Tensor,
+        t: int,
+        prompt: str,  # noqa: ARG002
+        taps: tuple[str, ...],
+    ) -> tuple[Taps, Tensor]:
+        modules = {tap: self._net.get_submodule(self._places[tap]) for tap in taps}
+        steps = torch.full((len(noisy),), t, device=noisy.device)
+        found, output = run_with_taps(modules, lambda: self._net(noisy, steps))
+        return found, small_net.clean_estimate(self.config, output, noisy, steps).clamp(-1, 1)
+
+    @property
+    def native_wh(self) -> SizeWH:
+        """The size of the training crops."""
+        return self.config.train_size_px, self.config.train_size_px
 
 
 def _fused(network: small_net.SmallNet) -> small_net.SmallNet:

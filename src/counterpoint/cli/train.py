@@ -26,6 +26,8 @@ def train(
     batch: int | None = None,
     rate: float | None = None,
     muon_rate: float | None = None,
+    crop_area: float | None = None,
+    second_view: Annotated[tuple[int, int] | None, Parameter(negative="")] = None,
     seed: int | None = None,
     init_from: Path | None = None,
     resume: bool = True,
@@ -58,6 +60,11 @@ def train(
         AdamW's learning rate.
     muon_rate
         Muon's learning rate.
+    crop_area
+        The smallest share of a picture that a crop covers, 0 to 1.
+    second_view
+        Time steps, lowest and highest, of a second crop of each picture, seen together with the
+        first.
     seed
         Of everything that is drawn.
     init_from
@@ -90,6 +97,8 @@ def train(
         "batch": batch,
         "rate": rate,
         "muon_rate": muon_rate,
+        "crop_area": crop_area,
+        "second_view": second_view,
         "seed": seed,
         "score_pictures": score_pictures,
         "checkpoint_seconds": checkpoint_seconds,

@@ -19,6 +19,9 @@ class TrainConfig:
         net: the network.
         below_wnid: train only on pictures whose WordNet id sorts below this.
         t_low, t_high: time steps are drawn evenly from this range, both ends included.
+        second_view: time steps, both ends included, of a second crop of each picture, which the
+            attention sees together with the first (see `views`); ``batch`` and ``pictures`` then
+            count crops. None: one crop, by itself.
         crop_area: smallest share of a picture that a crop covers.
         crop_aspect: largest stretch of a crop.
         batch: pictures a step.
@@ -46,6 +49,7 @@ class TrainConfig:
     below_wnid: str | None = None
     t_low: int = 20
     t_high: int = 500
+    second_view: tuple[int, int] | None = None
     crop_area: float = 0.35
     crop_aspect: float = 1.2
     batch: int = 64
@@ -73,6 +77,13 @@ class TrainConfig:
             raise BadInput(
                 f"expected 0 <= t_low <= t_high < {TIMESTEPS}, got {self.t_low} and {self.t_high}"
             )
+        if self.second_view:
+            low, high = self.second_view
+            if not 0 <= low <= high < TIMESTEPS or self.batch % 2:
+                raise BadInput(
+                    f"expected second_view as two rising time steps below {TIMESTEPS} and an even "
+                    f"batch, got {self.second_view} and {self.batch}"
+                )
         for name in ("batch", "rate", "pictures", "checkpoint_seconds", "score_pictures", "clip"):
             if getattr(self, name) <= 0:
                 raise BadInput(f"expected {name} above 0, got {getattr(self, name)}")
@@ -113,9 +124,17 @@ def preset(name: str) -> TrainConfig:
 
 
 PRESETS = {
-    "small": TrainConfig(),
+    "small": TrainConfig(
+        net=NetConfig(schedule="squaredcos_cap_v2"),
+        t_high=300,
+        second_view=(500, 950),
+        pictures=200_000,
+        score_pictures=40_000,
+    ),
     "small-gpu": TrainConfig(
-        net=NetConfig(widths=(96, 192, 256)),
+        net=NetConfig(widths=(96, 192, 256), schedule="squaredcos_cap_v2"),
+        t_high=300,
+        second_view=(500, 950),
         batch=1024,
         # With batches sixteen times as large, steps may be longer: by the square root of the
         # square root, which is a guess.

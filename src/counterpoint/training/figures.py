@@ -71,6 +71,7 @@ def draw_curve(curve: Path | str, out: Path | str) -> Path:
     if find_spec("matplotlib") is None:
         raise MissingExtra("figures", "curves")
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     entries = _entries(Path(curve))
     scored = [entry for entry in entries if "scores" in entry]
@@ -88,6 +89,7 @@ def draw_curve(curve: Path | str, out: Path | str) -> Path:
         right.legend(frameon=False, fontsize=8)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=110)
     write_bytes(out, drawn.getvalue())

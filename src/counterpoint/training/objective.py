@@ -35,10 +35,16 @@ class Objective:
     def add_noise(
         self, clean: Float[Tensor, "batch 3 side side"], generator: Generator
     ) -> NoisyBatch:
-        """Noise at random time steps: ``x_t = sqrt(a) x_0 + sqrt(1 - a) noise``."""
+        """Noise at random time steps: ``x_t = sqrt(a) x_0 + sqrt(1 - a) noise``.
+
+        With ``config.second_view``, every second picture has its time steps.
+        """
         low, high = self.config.t_low, self.config.t_high
         device, n = clean.device, len(clean)
         t = torch.randint(low, high + 1, (n,), generator=generator, device=device)
+        if self.config.second_view:
+            low, high = self.config.second_view
+            t[1::2] = torch.randint(low, high + 1, (n // 2,), generator=generator, device=device)
         alpha = self.alphas[t].view(n, 1, 1, 1)
         noise = torch.randn(clean.shape, generator=generator, device=device)
         return NoisyBatch(alpha.sqrt() * clean + (1 - alpha).sqrt() * noise, t, alpha)

@@ -24,6 +24,7 @@ from counterpoint.training.config import TrainConfig
 from counterpoint.training.objective import Objective
 from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.pictures import PackedPictures, load_packed
+from counterpoint.training.views import attend_across
 
 CHECKPOINT = "checkpoint.safetensors"
 CURVE = "curve.jsonl"
@@ -144,6 +145,8 @@ class _Run:
                 )
             net.load_state_dict(given.tensors)
             progress.before = list(given.history)
+        if config.second_view:
+            attend_across(net)
         averages = Averages(net, config.ema_pictures, config.batch)
         self.state = RunState(net, Optimizer(net, config), averages, progress)
         if resume and (self.out / CHECKPOINT).exists():
@@ -179,7 +182,9 @@ class _Run:
     def _step(self) -> Tensor:
         state, config = self.state, self.config
         generator = _generator(config.seed, state.progress.step, self.device)
-        index = self.order.batch(state.progress.step, config.batch).to(self.device)
+        views = 2 if config.second_view else 1
+        index = self.order.batch(state.progress.step, config.batch // views)
+        index = index.repeat_interleave(views).to(self.device)
         clean = random_crops(
             self.pictures.pixels[index],
             config.net.train_size_px,
