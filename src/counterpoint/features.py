@@ -40,6 +40,9 @@ class Provenance:
         prompt: the text condition.
         seed: of the noise.
         ensemble: draws averaged.
+        noise: "" where noise of the time steps was added to the picture, or where the model sees
+            none; "zero" and "none" as in `Options`; "sampler ..." where the features were met
+            while the picture was generated.
         combine: how several taps or time steps became one map.
         parts: of a fusion of several models, what made each.
         fit: how the picture was brought to the input's size.
@@ -56,6 +59,7 @@ class Provenance:
     prompt: str = ""
     seed: int = 0
     ensemble: int = 1
+    noise: str = ""
     combine: str = "concat"
     parts: tuple["Provenance", ...] = ()
     fit: str = "squash"

@@ -10,11 +10,16 @@ from counterpoint.errors import BadInput, UnknownName
 Fit = Literal["squash", "pad", "keep"]
 Dtype = Literal["float32", "bfloat16", "float16"]
 Combine = Literal["concat", "mean"]
+Noise = Literal["added", "zero", "none"]
 Size = str | int | tuple[int, int]
 Steps = int | str | tuple[int, ...]
 
 TIMESTEPS = 1000
 """Training time steps of every discrete diffusion model here; ``t`` runs from 0 to 999."""
+
+
+_KINDS = (("fit", Fit), ("dtype", Dtype), ("combine", Combine), ("noise", Noise))
+_ALWAYS = ("combine", "noise")  # never None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +33,9 @@ class Options:
         combine: several taps or time steps: "concat" normalises and concatenates them, each with
             the same weight; "mean" normalises and averages them.
         ensemble: how many draws of noise are averaged.
+        noise: what a diffusion model is shown at time step t. "added": the picture with noise,
+            x_t = a x_0 + s e; "zero": a x_0, the mean of that; "none": x_0, the picture as it is.
+            Nothing is drawn for the last two.
         prompt: text condition, for models that take one.
         size: model input in pixels: "768", "960x540" (width x height), an int or (width, height).
         fit: "squash" resizes to the size; "pad" keeps the aspect and pads; "keep" leaves the
@@ -42,6 +50,7 @@ class Options:
     tap: str | None = None
     combine: Combine = "concat"
     ensemble: int | None = None
+    noise: Noise = "added"
     prompt: str | None = None
     size: Size | None = None
     fit: Fit | None = None
@@ -58,10 +67,15 @@ class Options:
                 object.__setattr__(self, name, _whole(number, name))
         if self.ensemble is not None and self.ensemble < 1:
             raise BadInput(f"expected an ensemble of at least 1, got {self.ensemble}")
-        for name, kinds in (("fit", Fit), ("dtype", Dtype), ("combine", Combine)):
+        for name, kinds in _KINDS:
             value = getattr(self, name)
-            if value not in get_args(kinds) and (value is not None or name == "combine"):
+            if value not in get_args(kinds) and (value is not None or name in _ALWAYS):
                 raise UnknownName(name, cast("str", value), get_args(kinds))
+        if self.noise != "added" and (self.ensemble or 1) > 1:
+            raise BadInput(
+                f"expected an ensemble of 1 with noise {self.noise!r}, which draws nothing, "
+                f"got {self.ensemble}"
+            )
         if self.size is not None:
             parse_size(self.size)
 

@@ -18,10 +18,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from counterpoint.backbones.base import Tap
-from counterpoint.backbones.hooks import run_to_taps
+from counterpoint.backbones.hooks import run_to_taps, run_with_taps
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
 from counterpoint.backbones.weights import TensorFiles, file_sha256, resolve_weights
 from counterpoint.errors import ModelError, WeightsMismatch
+from counterpoint.geometry import SizeWH
 from counterpoint.options import TIMESTEPS
 
 Shape = tuple[int, ...]
@@ -113,6 +114,30 @@ class ADM(DiffusionBackbone):
             self._net.get_submodule(self._blocks[last][-1]),
             lambda: self._net(noisy.to(self.dtype), t),
         )
+
+    def _whole_pass(
+        self,
+        noisy: Tensor,
+        t: int,
+        prompt: str,  # noqa: ARG002
+        taps: tuple[str, ...],
+    ) -> tuple[Taps, Tensor]:
+        whole = [name for name, _ in self._net.named_children()]
+        self._file.fill(self._net, whole, self.device, self.dtype)
+        modules = {
+            tap: self._net.get_submodule(self._blocks[int(tap.removeprefix("out:"))][-1])
+            for tap in taps
+        }
+        found, output = run_with_taps(modules, lambda: self._net(noisy.to(self.dtype), t).sample)
+        # The last three of six channels are the learned variance, which DDIM does not ask.
+        epsilon, abar = output[:, :3].to(noisy), self._abar[t]
+        clean = (noisy - (1 - abar).sqrt().item() * epsilon) / abar.sqrt().item()
+        return found, clean.clamp(-1, 1)
+
+    @property
+    def native_wh(self) -> SizeWH:
+        """What the published network was trained on."""
+        return 256, 256
 
     def _modules_to(self, block: int) -> list[str]:
         """Names of the modules that run up to an output block."""

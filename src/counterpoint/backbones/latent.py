@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from counterpoint.backbones.base import Tap
-from counterpoint.backbones.hooks import run_to_taps
+from counterpoint.backbones.hooks import run_to_taps, run_with_taps
 from counterpoint.backbones.network import Posterior, Taps
 from counterpoint.backbones.weights import TensorFiles, weight_files
 from counterpoint.errors import ModelError, UnknownName
@@ -225,6 +225,16 @@ class UNet:
             {tap: self.network.get_submodule(self._layer_of(tap).module) for tap in taps},
             self.network.get_submodule(self._layer_of(last).module),
             lambda: self.network(latents.to(self.dtype), t, **conditions),
+        )
+
+    def whole(
+        self, latents: Tensor, t: int | float, taps: tuple[str, ...], conditions: dict[str, Any]
+    ) -> tuple[Taps, Tensor]:
+        """One pass to the end; arguments as of `features`. Also what the network returned."""
+        self.part.hold([n for n, _ in self.network.named_children()], self.device, self.dtype)
+        return run_with_taps(
+            {tap: self.network.get_submodule(self._layer_of(tap).module) for tap in taps},
+            lambda: self.network(latents.to(self.dtype), t, **conditions).sample,
         )
 
     def _layer_of(self, tap: str) -> "_Layer":

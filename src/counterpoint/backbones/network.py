@@ -28,7 +28,7 @@ from counterpoint.images import (
     load_picture,
     to_unit_floats,
 )
-from counterpoint.options import Combine, Fit, Options
+from counterpoint.options import Combine, Fit, Noise, Options
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Setting:
         timesteps: in the order asked for; (None,) for models that see no noise.
         taps: names of single taps to read, in one pass.
         ensemble: draws averaged.
+        noise: what the network is shown, as in `Options`.
         combine: how several maps of one picture become one.
         prompt: text condition.
         size_wh: model input, pixels; not used by "keep".
@@ -56,6 +57,7 @@ class Setting:
     timesteps: tuple[int | None, ...]
     taps: tuple[str, ...]
     ensemble: int
+    noise: Noise
     combine: Combine
     prompt: str
     size_wh: SizeWH
@@ -110,10 +112,12 @@ class NetworkBackbone(Backbone):
                 raise UnknownName(f"tap of {self.spec.name}", name, known)
         spec = self.spec
         steps = options.timesteps or (spec.t,)
+        drawn = spec.t is not None and options.noise == "added"
         return Setting(
             timesteps=(None,) if spec.t is None else steps,
             taps=tuple(dict.fromkeys(taps)),
-            ensemble=(options.ensemble or spec.ensemble) if spec.t is not None else 1,
+            ensemble=(options.ensemble or spec.ensemble) if drawn else 1,
+            noise=options.noise if spec.t is not None else "added",
             combine=options.combine,
             prompt=spec.prompt if options.prompt is None else options.prompt,
             size_wh=options.size_wh or spec.size_wh,
@@ -203,6 +207,7 @@ class NetworkBackbone(Backbone):
             prompt=setting.prompt,
             seed=setting.seed,
             ensemble=setting.ensemble,
+            noise="" if setting.noise == "added" else setting.noise,
             combine=setting.combine,
             fit=setting.fit,
             size_wh=None if setting.fit == "keep" else setting.size_wh,
@@ -254,6 +259,34 @@ class DiffusionBackbone(NetworkBackbone):
     ) -> Float[Tensor, "batch 3 height width"]:
         """From the network's space back to pixels in -1 to 1."""
 
+    def _whole_pass(
+        self,
+        noisy: Tensor,  # noqa: ARG002
+        t: int,  # noqa: ARG002
+        prompt: str,  # noqa: ARG002
+        taps: tuple[str, ...],  # noqa: ARG002
+    ) -> tuple[Taps, Tensor]:
+        """One pass to the network's end: what taps gave on the way, and its estimate of x_0.
+
+        Families that can generate pictures (`counterpoint.backbones.sampling`) say how.
+        """
+        raise ModelError(f"{self.spec.name} cannot generate pictures here; small, sd21 and adm can")
+
+    @property
+    def generates(self) -> bool:
+        """Whether this family can generate pictures here."""
+        return type(self)._whole_pass is not DiffusionBackbone._whole_pass
+
+    @property
+    def native_wh(self) -> SizeWH:
+        """The size of the pictures that the network was trained to make, pixels."""
+        return self.spec.size_wh
+
+    def shown(self, state: Float[Tensor, "channels rows columns"], name: str) -> Picture:
+        """A state of the network's space as a picture of 8 bits."""
+        rgb = self.decode(state[None])[0].float().clamp(-1, 1) * 127.5 + 127.5
+        return Picture(rgb.round().byte().permute(1, 2, 0).cpu().numpy(), name)
+
     def noisy(
         self, picture: ImageLike, timesteps: Sequence[int], options: Options | None = None
     ) -> list[Picture]:
@@ -270,10 +303,9 @@ class DiffusionBackbone(NetworkBackbone):
         with torch.inference_mode():
             posterior = self._encode((pixels * 2 - 1).to(self.dtype))
             for t in timesteps:
-                state = self._draw(posterior, 0, loaded.content_hash, 0, check_t(t), noise)
-                rgb = self.decode(state[None])[0].float().clamp(-1, 1) * 127.5 + 127.5
-                array = rgb.round().byte().permute(1, 2, 0).cpu().numpy()
-                seen.append(Picture(array, f"t = {t}"))
+                member = (0, loaded.content_hash, 0)
+                state = self._draw(posterior, *member, check_t(t), noise, setting.noise)
+                seen.append(self.shown(state, f"t = {t}"))
         return seen
 
     def _features(self, batch: Batch, setting: Setting, noise: NoiseSource) -> dict[Place, Tensor]:
@@ -292,7 +324,10 @@ class DiffusionBackbone(NetworkBackbone):
         jobs = [(i, m) for m in range(setting.ensemble) for i in range(len(batch.hashes))]
 
         def run(now: Sequence[tuple[int, int]]) -> Taps:
-            states = [self._draw(posterior, i, batch.hashes[i], m, t, noise) for i, m in now]
+            states = [
+                self._draw(posterior, i, batch.hashes[i], m, t, noise, setting.noise)
+                for i, m in now
+            ]
             return self._denoise(torch.stack(states), t, setting.prompt, setting.taps)
 
         mean: Taps = {}
@@ -302,10 +337,20 @@ class DiffusionBackbone(NetworkBackbone):
         return mean
 
     def _draw(
-        self, posterior: "Posterior", i: int, sha256: str, member: int, t: int, noise: NoiseSource
+        self,
+        posterior: "Posterior",
+        i: int,
+        sha256: str,
+        member: int,
+        t: int,
+        noise: NoiseSource,
+        shown: Noise,
     ) -> Tensor:
-        """The noisy state of picture ``i`` for one ensemble member."""
+        """The state of picture ``i`` that the network is shown, for one ensemble member."""
         clean = posterior.mean[i]
+        if shown != "added":
+            clean = clean * posterior.scale
+            return clean if shown == "none" else self._add_noise(clean, torch.zeros_like(clean), t)
         if posterior.std is not None:
             eps = noise.draw("posterior", sha256, member, clean.shape)
             clean = clean + posterior.std[i] * eps.to(clean)

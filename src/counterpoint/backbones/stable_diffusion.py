@@ -14,6 +14,7 @@ from counterpoint.backbones.single_file import SingleFile
 from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.weights import joint_sha256, resolve_weights
 from counterpoint.errors import WeightsMismatch
+from counterpoint.geometry import SizeWH
 
 
 class StableDiffusion(DiffusionBackbone):
@@ -91,6 +92,23 @@ class StableDiffusion(DiffusionBackbone):
 
     def _denoise(self, noisy: Tensor, t: int, prompt: str, taps: tuple[str, ...]) -> Taps:
         return self.unet.features(noisy, t, taps, self._conditions(noisy, prompt))
+
+    def _whole_pass(
+        self, noisy: Tensor, t: int, prompt: str, taps: tuple[str, ...]
+    ) -> tuple[Taps, Tensor]:
+        found, output = self.unet.whole(noisy, t, taps, self._conditions(noisy, prompt))
+        output, abar = output.to(noisy), self._scheduler.alphas_cumprod[t]
+        signal, sigma = abar.sqrt().item(), (1 - abar).sqrt().item()
+        kind = self._scheduler.config.prediction_type
+        if kind == "v_prediction":
+            return found, signal * noisy - sigma * output
+        return found, output if kind == "sample" else (noisy - sigma * output) / signal
+
+    @property
+    def native_wh(self) -> SizeWH:
+        """The size that the U-Net's configuration names."""
+        side = self.unet.network.config.sample_size * self.multiple
+        return side, side
 
     def _conditions(self, noisy: Tensor, prompt: str) -> dict[str, Any]:
         """What the U-Net is told beside the latents and the time step."""
