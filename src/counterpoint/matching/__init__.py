@@ -11,21 +11,46 @@ vector, and takes the pixel of the largest cosine. A pixel p of the target has t
 Most pixels are never visited: see `counterpoint.matching.exact`. Nothing here is approximate.
 """
 
+from counterpoint.matching.calibration import Calibration, Evidence, Note, evidence
+from counterpoint.matching.disagreement import spread_px
 from counterpoint.matching.find import Subpixel, match, similarity_map
 from counterpoint.matching.matches import CYCLE_SCALE, MARGIN_SCALE, Match, Matches
 from counterpoint.matching.mutual import Metric, mutual_matches, mutual_nearest
+from counterpoint.matching.orientation import (
+    Alignment,
+    Criterion,
+    Oriented,
+    align_target,
+    match_either,
+    mirrored,
+    swap_sides,
+    unmirrored,
+)
 from counterpoint.matching.prepared import PreparedMap
 
 __all__ = [
     "CYCLE_SCALE",
     "MARGIN_SCALE",
+    "Alignment",
+    "Calibration",
+    "Criterion",
+    "Evidence",
     "Match",
     "Matches",
     "Metric",
+    "Note",
+    "Oriented",
     "PreparedMap",
     "Subpixel",
+    "align_target",
+    "evidence",
     "match",
+    "match_either",
+    "mirrored",
     "mutual_matches",
     "mutual_nearest",
     "similarity_map",
+    "spread_px",
+    "swap_sides",
+    "unmirrored",
 ]

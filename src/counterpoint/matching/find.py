@@ -11,12 +11,23 @@ from torch import Tensor
 
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.features import FeatureMap
-from counterpoint.geometry import Points, require_inside
+from counterpoint.geometry import Points, SizeWH, require_inside
+from counterpoint.matching.calibration import Calibration, evidence, find_calibration
 from counterpoint.matching.exact import Disc, best_pixels, picture_rows
 from counterpoint.matching.matches import Matches
 from counterpoint.matching.prepared import PreparedMap, prepare
 
-Subpixel = Literal["argmax", "window"]
+Subpixel = Literal["argmax", "window", "grid-window"]
+
+WINDOW_CELLS = 3
+"""How far the window of "window" reaches by default, to each side."""
+
+WINDOW_SHARE = 7 / 60
+"""How far that of "grid-window" does, as a share of the grid's longer side: GeoAware-SC takes 7
+cells of a grid of 60 x 60."""
+
+MARGIN_RADIUS = 0.1
+"""The neighbourhood that a margin leaves out, in longer sides of the target picture."""
 
 
 def match(
@@ -25,10 +36,11 @@ def match(
     points_px: ArrayLike,
     *,
     subpixel: Subpixel = "argmax",
-    window_cells: int = 3,
+    window_cells: int | None = None,
     temperature: float = 0.02,
-    margin_radius: float | None = 0.1,
+    margin_radius: float | None = MARGIN_RADIUS,
     cycle: bool = True,
+    calibration: Calibration | Literal["shipped"] | None = "shipped",
     chunk: int = 256,
 ) -> Matches:
     """Find points of the source picture in the target picture.
@@ -43,14 +55,20 @@ def match(
         target: features of the target picture; a `PreparedMap` where there will be more queries.
         points_px: (N, 2), x and y in the source picture's pixels; whole numbers or not.
         subpixel: "argmax" for that pixel itself. "window" for the mean of the grid cells around
-            it, weighted by ``softmax(cosine / temperature)`` (the window soft-argmax of
-            GeoAware-SC, Zhang et al. 2024), not on whole pixels and free of the grid's pull.
-        window_cells: the window reaches this many cells to each side of the one nearest the pixel.
+            it, weighted by ``softmax(cosine / temperature)``, not on whole pixels and free of the
+            grid's pull. "grid-window" for that mean around the *cell* of the largest cosine, with
+            the wider window of GeoAware-SC (Zhang et al. 2024, window soft-argmax; its evaluation
+            takes 7 of 60 cells to each side and a temperature of 0.02, after SFNet, Lee et al.
+            2019), for figures beside theirs.
+        window_cells: the window reaches this many cells to each side of its middle; by default 3
+            for "window", and for "grid-window" 7 of a grid of 60, in proportion on others.
         temperature: of that softmax, in units of cosine.
         margin_radius: the neighbourhood that `Matches.margin` leaves out, a disc of this share of
             the target picture's longer side, but of two cells' distance at least. None: no margin,
             which saves the search for the rival.
         cycle: also match back, for `Matches.cycle_px`. Costs as much again.
+        calibration: makes `Matches.confidence` a probability: one of your own, "shipped" for the
+            package's, where it has one for these very features and this matching, None for none.
         chunk: queries at once; memory grows with it, the result does not depend on it.
 
     >>> import torch
@@ -62,7 +80,8 @@ def match(
 
     Raises:
         PointError: a point outside the source picture.
-        BadInput: maps of different channels, NaN or infinite features, parameters out of range.
+        BadInput: maps of different channels, NaN or infinite features, parameters out of range, or
+            a calibration of your own that looks at more than was asked for.
     """
     ready_source, ready_target = prepare(source), prepare(target)
     points_px = require_inside(points_px, ready_source.size_wh, "the source picture")
@@ -73,7 +92,7 @@ def match(
         vectors = ready_target.vectors(found.points_px)
         back = _locate(ready_source, vectors, replace(how, margin_radius=None))
         cycle_px = np.linalg.norm(back.points_px - points_px, axis=1)
-    return Matches(
+    matches = Matches(
         points_px,
         found.points_px,
         found.cosine,
@@ -82,6 +101,19 @@ def match(
         ready_source.size_wh,
         ready_target.size_wh,
     )
+    if calibration == "shipped":
+        usual = margin_radius == MARGIN_RADIUS
+        calibration = calibration_for(ready_source, ready_target, matches, subpixel, usual)
+    return matches if calibration is None else calibration.apply(matches)
+
+
+def calibration_for(
+    source: PreparedMap, target: PreparedMap, matches: Matches, subpixel: Subpixel, usual: bool
+) -> Calibration | None:
+    """The shipped calibration for matches, where there is one and they were found as usual."""
+    known = evidence(matches).known
+    made_by = source.provenance, target.provenance
+    return find_calibration(*made_by, subpixel, known) if usual and len(matches) else None
 
 
 def similarity_map(
@@ -122,14 +154,14 @@ class _How:
     """How points are located; `match` explains the fields."""
 
     subpixel: Subpixel
-    window_cells: int
+    window_cells: int | None
     temperature: float
     margin_radius: float | None
     chunk: int
 
     def __post_init__(self) -> None:
         require_known("subpixel", self.subpixel, get_args(Subpixel))
-        if self.window_cells < 1 or self.chunk < 1:
+        if min(1 if self.window_cells is None else self.window_cells, self.chunk) < 1:
             raise BadInput(
                 "expected at least one cell in the window and one query in a chunk, "
                 f"got window_cells={self.window_cells} and chunk={self.chunk}"
@@ -169,7 +201,10 @@ def _locate_some(ready: PreparedMap, vectors: Float[Tensor, "n channels"], how: 
         rival, _ = best_pixels(ready, scores, Disc(pixel, radius))
     points_px = pixel.cpu().numpy().astype(np.float64)
     if how.subpixel == "window":
-        points_px = _refine(ready, scores, points_px, how.window_cells, how.temperature)
+        nearest = np.ceil(ready.to_grid.apply(points_px) - 0.5)
+        points_px = _refine(ready, scores, nearest, how)
+    elif how.subpixel == "grid-window":
+        points_px = _refine(ready, scores, _best_cells(ready, scores), how)
     return _Located(points_px, cosine.double().cpu().numpy(), rival.double().cpu().numpy())
 
 
@@ -178,16 +213,35 @@ def neighbourhood_px(ready: PreparedMap, margin_radius: float) -> float:
     return max(margin_radius * max(ready.size_wh), 2 * max(ready.stride_px))
 
 
+def _reach(subpixel: Subpixel, grid_wh: SizeWH) -> int:
+    """The window's default, in cells."""
+    if subpixel == "grid-window":
+        return max(1, round(WINDOW_SHARE * max(grid_wh)))
+    return WINDOW_CELLS
+
+
+def _best_cells(
+    ready: PreparedMap, scores: Float[Tensor, "queries rows columns"]
+) -> Float[np.ndarray, "queries 2"]:
+    """The valid cell of the largest cosine for each query: its column and row."""
+    cosines = scores * ready.cell_inverse
+    if ready.valid is not None:
+        cosines = cosines.masked_fill(~ready.valid, -torch.inf)
+    best = cosines.flatten(1).argmax(dim=1).cpu().numpy()
+    columns = scores.shape[2]
+    return np.stack([best % columns, best // columns], axis=1).astype(np.float64)
+
+
 def _refine(
     ready: PreparedMap,
     scores: Float[Tensor, "queries rows columns"],
-    points_px: Points,
-    window_cells: int,
-    temperature: float,
+    middle: Float[np.ndarray, "queries 2"],
+    how: _How,
 ) -> Points:
-    """The softmax-weighted mean position of the cells around each point, (N, 2)."""
+    """The softmax-weighted mean position of the cells around each middle cell, (N, 2)."""
     _, h, w = scores.shape
-    nearest = np.ceil(ready.to_grid.apply(points_px) - 0.5).clip(0, (w - 1, h - 1))
+    nearest = middle.clip(0, (w - 1, h - 1))
+    window_cells = how.window_cells or _reach(how.subpixel, (w, h))
     centre = torch.as_tensor(nearest, dtype=torch.long, device=scores.device)
     across = torch.arange(-window_cells, window_cells + 1, device=scores.device)
     column, row = (centre[:, :1] + across)[:, None, :], (centre[:, 1:] + across)[:, :, None]
@@ -197,7 +251,7 @@ def _refine(
         beyond |= ~ready.valid[row, column]
     query = torch.arange(len(scores), device=scores.device)[:, None, None]
     cosines = scores[query, row, column] * ready.cell_inverse[row, column]
-    logits = (cosines / temperature).masked_fill(beyond, -torch.inf).flatten(1)
+    logits = (cosines / how.temperature).masked_fill(beyond, -torch.inf).flatten(1)
     weight = logits.to(ready.fine).softmax(dim=1).reshape(beyond.shape)
     mean = torch.stack([(weight * at).sum(dim=(1, 2)) for at in (column, row)], dim=1)
     refined = ready.to_grid.invert().apply(mean.cpu().numpy())

@@ -16,6 +16,8 @@ MARGIN_SCALE = 0.02
 CYCLE_SCALE = 0.05
 """The way back's error, in sides of the source picture, at which it falls to 37 per cent."""
 
+_OPTIONAL = ("disagreement_px", "probability")
+
 
 @dataclass(frozen=True)
 class Match:
@@ -44,6 +46,9 @@ class Matches:
             the source picture; NaN where it was not asked for.
         source_size_wh: width and height of the source picture, pixels.
         target_size_wh: of the target picture.
+        disagreement_px: (N,), how far single members of an ensemble put the match from here, in
+            pixels of the target picture (`spread_px`); None: not asked for.
+        probability: (N,), 0 to 1, of each match being right, by a `Calibration`; None: by none.
 
     The arrays are copies that cannot be written to.
 
@@ -67,6 +72,8 @@ class Matches:
     cycle_px: Float[np.ndarray, " n"]
     source_size_wh: SizeWH
     target_size_wh: SizeWH
+    disagreement_px: Float[np.ndarray, " n"] | None = None
+    probability: Float[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
         source = require_inside(self.source_px, self.source_size_wh, "the source picture")
@@ -74,11 +81,17 @@ class Matches:
         columns = {"source_px": source, "target_px": target}
         for name in ("similarity", "margin", "cycle_px"):
             columns[name] = np.asarray(getattr(self, name), dtype=np.float64).reshape(-1)
+        for name in _OPTIONAL:
+            if getattr(self, name) is not None:
+                columns[name] = np.asarray(getattr(self, name), dtype=np.float64).reshape(-1)
         lengths = {name: len(column) for name, column in columns.items()}
         if len(set(lengths.values())) != 1:
             raise BadInput(f"expected columns of one length, got {lengths}")
         if not (np.abs(columns["similarity"]) <= 1 + 1e-6).all():
             raise BadInput("expected similarities from -1 to 1")
+        share = columns.get("probability", np.zeros(0))
+        if not ((share >= 0) & (share <= 1)).all():
+            raise BadInput("expected probabilities from 0 to 1")
         for name, column in columns.items():
             frozen = column.copy()
             frozen.setflags(write=False)
@@ -88,15 +101,24 @@ class Matches:
     def confidence(self) -> Float[np.ndarray, " n"]:
         """How far to trust each match, (N,), 0 to 1.
 
+        The probability of being right, where the matches have been calibrated
+        (`Matches.calibrated`; what "right" means stands in the `Calibration`). Otherwise a ranking:
         ``max(similarity, 0) * (1 - exp(-margin / 0.02)) * exp(-cycle / (0.05 * side))``: a rival
         elsewhere brings the second factor to 0, a way back that ends elsewhere the third, where
         ``side`` is the source picture's longer one. A factor is left out where the margin or the
-        way back was not asked for. Not calibrated yet: use it to rank, not as a probability.
+        way back was not asked for. Use that to rank, not as a probability.
         """
+        if self.probability is not None:
+            return self.probability
         margin = np.nan_to_num(np.maximum(self.margin, 0), nan=np.inf)
         alone = 1 - np.exp(-margin / MARGIN_SCALE)
         back = np.exp(-np.nan_to_num(self.cycle_px) / (CYCLE_SCALE * max(self.source_size_wh)))
         return np.clip(self.similarity, 0, 1) * alone * back
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether `confidence` is a probability and not only a ranking."""
+        return self.probability is not None
 
     def __len__(self) -> int:
         return len(self.source_px)
@@ -119,11 +141,19 @@ class Matches:
             self.cycle_px[which],
             self.source_size_wh,
             self.target_size_wh,
+            *(None if column is None else column[which] for column in self._optional),
         )
 
+    @property
+    def _optional(self) -> tuple[Float[np.ndarray, " n"] | None, ...]:
+        return tuple(getattr(self, name) for name in _OPTIONAL)
+
     def to_dict(self) -> dict[str, Any]:
-        """The same as plain lists and numbers, ready for JSON (NaN becomes None)."""
-        rows = [
+        """The same as plain lists and numbers, ready for JSON (NaN becomes None).
+
+        "disagreement_px" stands in it where it was asked for.
+        """
+        rows: list[dict[str, Any]] = [
             {
                 "source_px": list(match.source_px),
                 "target_px": list(match.target_px),
@@ -134,8 +164,12 @@ class Matches:
             }
             for match in self
         ]
+        if self.disagreement_px is not None:
+            for row, spread in zip(rows, self.disagreement_px.tolist(), strict=True):
+                row["disagreement_px"] = None if np.isnan(spread) else spread
         return {
             "source_size_wh": list(self.source_size_wh),
             "target_size_wh": list(self.target_size_wh),
+            "calibrated": self.calibrated,
             "matches": rows,
         }

@@ -45,6 +45,7 @@ class PreparedMap:
     def __init__(self, features: FeatureMap) -> None:
         self.size_wh = features.image_size_wh
         self.stride_px = features.stride_px
+        self.provenance = features.provenance
         rows, columns = _valid_box(features)
         self.to_grid = features.to_grid.then(PixelTransform.crop(columns.start, rows.start))
         kept = features.values.detach()[:, rows, columns]

@@ -1,0 +1,497 @@
+"""Confidence as a probability: what speaks for a match, and a model that was fitted on the truth.
+
+`Evidence` are the numbers that come with a match. A `Calibration` turns them into the probability
+that the match is right: logistic regression (Platt 1999, with his smoothed targets) on monotone
+transforms of each number, with a ridge penalty and no weight of the wrong sign, so that more margin
+never means less confidence; optionally isotonic regression on top (Zadrozny and Elkan 2002).
+
+A calibration holds for what it was fitted on: a model, its tap and time step, a kind of picture and
+a meaning of "right". It carries that along in its `Note`.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from counterpoint.errors import BadInput, StorageError
+from counterpoint.features import Provenance
+from counterpoint.files import write_text
+from counterpoint.matching.matches import Matches
+
+FORMAT = "counterpoint/calibration/1"
+
+COLUMNS = ("similarity", "margin", "cycle", "disagreement")
+"""What `evidence` gives, in this order; NaN where it was not asked for."""
+
+AT_LEAST = 10
+"""Right and wrong matches that a fit needs of each."""
+
+PENALTY = 1.0
+"""Of the ridge: that of a normal prior of deviation 1 on weights per deviation of a column."""
+
+_NEAR = 0.01  # share of a side below which ways back and disagreements count alike
+_SMALL = 1e-3  # margin in units of cosine, likewise
+
+
+def _fisher(similarity: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return np.arctanh(np.clip(similarity, -0.9999, 0.9999))
+
+
+def _log_margin(margin: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return np.log(np.maximum(margin, 0) + _SMALL)
+
+
+def _minus_log(share: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return -np.log(np.maximum(share, 0) + _NEAR)
+
+
+_RISING: Mapping[str, Callable[[Float[np.ndarray, " n"]], Float[np.ndarray, " n"]]] = {
+    "similarity": _fisher,
+    "margin": _log_margin,
+    "cycle": _minus_log,
+    "disagreement": _minus_log,
+}
+"""To what should rise with the probability, spread out where differences matter."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What speaks for or against matches.
+
+    Attributes:
+        values: (N, 4), columns as in `COLUMNS`: cosine, -1 to 1; margin, in units of cosine; the
+            way back's error in longer sides of the source picture; the disagreement of an
+            ensemble's members in longer sides of the target picture. NaN: not asked for.
+
+    >>> some = Evidence(np.array([[0.9, 0.1, 0.0, np.nan]]))
+    >>> len(some), some.known
+    (1, ('similarity', 'margin', 'cycle'))
+
+    Raises:
+        BadInput: another number of columns.
+    """
+
+    values: Float[np.ndarray, "n columns"]
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.shape[1] != len(COLUMNS):
+            raise BadInput(
+                f"expected evidence (N, {len(COLUMNS)}): {', '.join(COLUMNS)}; "
+                f"got {self.values.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Columns that every match has; all of them where there is no match."""
+        columns = zip(COLUMNS, self.values.T, strict=True)
+        return tuple(name for name, column in columns if bool(np.isfinite(column).all()))
+
+    def select(self, which: Bool[np.ndarray, " n"] | Int[np.ndarray, " m"] | slice) -> "Evidence":
+        """That of some of the matches: a mask (N,), indices, or a slice."""
+        return Evidence(self.values[which])
+
+    @classmethod
+    def joined(cls, parts: Sequence["Evidence"]) -> "Evidence":
+        """That of several pictures' matches, one after another."""
+        return cls(np.concatenate([np.zeros((0, len(COLUMNS))), *(part.values for part in parts)]))
+
+    def rising(self, columns: Sequence[str]) -> Float[np.ndarray, "n some"]:
+        """Some columns, transformed so that more speaks for the match.
+
+        Raises:
+            BadInput: a column that is not known.
+        """
+        missing = [name for name in columns if name not in self.known]
+        if missing:
+            raise BadInput(
+                f"expected matches with {', '.join(columns)}, got some without "
+                f"{', '.join(missing)}; {_HOW_TO_GET[missing[0]]}"
+            )
+        chosen = [_RISING[name](self.values[:, COLUMNS.index(name)]) for name in columns]
+        return np.stack(chosen, axis=1) if chosen else np.zeros((len(self), 0))
+
+
+_HOW_TO_GET = {
+    "similarity": "match again",
+    "margin": "match with a margin_radius",
+    "cycle": "match with cycle=True",
+    "disagreement": "give members (--members) as many as the calibration was fitted with",
+}
+
+
+def evidence(matches: Matches, disagreement_px: Float[np.ndarray, " n"] | None = None) -> Evidence:
+    """What is known of matches, made independent of the pictures' sizes.
+
+    Args:
+        matches: of one pair of pictures.
+        disagreement_px: (N,), pixels of the target picture (`spread_px`); by default the matches'
+            own, where they carry it.
+    """
+    spread = matches.disagreement_px if disagreement_px is None else disagreement_px
+    spread = np.full(len(matches), np.nan) if spread is None else np.asarray(spread, float)
+    columns = (
+        matches.similarity,
+        matches.margin,
+        matches.cycle_px / max(matches.source_size_wh),
+        spread / max(matches.target_size_wh),
+    )
+    return Evidence(np.stack(columns, axis=1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note:
+    """What a calibration was fitted on.
+
+    Attributes:
+        dataset: and which part of it.
+        points: matches that it was fitted on.
+        correct: of these.
+        absent: of these, points that are not in the target picture at all; they count as wrong.
+        alpha: a match is right within this share of the length.
+        length: of what.
+        matching: as `match` takes ``subpixel``.
+        members: single draws of noise behind the disagreement; 0: none.
+        features: what made the feature maps, without a picture; None: not known.
+    """
+
+    dataset: str = ""
+    points: int = 0
+    correct: int = 0
+    absent: int = 0
+    alpha: float = 0.1
+    length: str = "target picture's longer side"
+    matching: str = "argmax"
+    members: int = 0
+    features: Provenance | None = None
+
+    @classmethod
+    def from_dict(cls, entries: Mapping[str, Any]) -> "Note":
+        """Back from JSON; entries of later versions are left out."""
+        known = {field.name for field in fields(cls)}
+        found = {name: value for name, value in entries.items() if name in known}
+        if found.get("features") is not None:
+            found["features"] = Provenance.from_dict(found["features"])
+        return cls(**found)
+
+    @property
+    def meaning(self) -> str:
+        """What the probability is of, in words."""
+        return f"within {100 * self.alpha:g} % of the {self.length}"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From evidence to the probability that a match is right.
+
+    Attributes:
+        columns: of the evidence that it looks at.
+        mean: of each transformed column, where it was fitted.
+        scale: deviation of each.
+        weights: of each, per deviation; none is negative.
+        intercept: of the log odds.
+        steps: isotonic regression on top: log odds and the probability there, both rising, between
+            which it is linear; empty: none.
+        note: what it was fitted on.
+
+    >>> rng = np.random.default_rng(0)
+    >>> values = np.full((400, 4), np.nan)
+    >>> values[:, 1] = rng.uniform(0, 0.2, 400)
+    >>> right = rng.uniform(0, 0.2, 400) < values[:, 1]
+    >>> fitted = Calibration.fit(Evidence(values), right)
+    >>> little, much = fitted.probability(Evidence(np.full((2, 4), [[0.01], [0.19]])))
+    >>> fitted.columns, bool(little < 0.3 and much > 0.7)
+    (('margin',), True)
+    """
+
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    weights: tuple[float, ...]
+    intercept: float
+    steps: tuple[tuple[float, float], ...] = ()
+    note: Note = Note()
+
+    def __post_init__(self) -> None:
+        lengths = {len(part) for part in (self.columns, self.mean, self.scale, self.weights)}
+        numbers = [*self.mean, *self.scale, *self.weights, self.intercept, *np.ravel(self.steps)]
+        unknown = [name for name in self.columns if name not in COLUMNS]
+        if len(lengths) != 1 or unknown or not np.isfinite(numbers).all():
+            raise BadInput(
+                "expected a calibration with a finite mean, scale and weight for each of its "
+                f"columns ({', '.join(COLUMNS)}), got {self.columns} and {len(numbers)} numbers"
+            )
+        if min(self.scale, default=1) <= 0 or min(self.weights, default=0) < 0:
+            raise BadInput("expected a calibration with scales above 0 and no negative weight")
+        if (np.diff(np.reshape(self.steps, (-1, 2)), axis=0) < 0).any():
+            raise BadInput("expected a calibration whose steps rise")
+
+    @classmethod
+    def fit(
+        cls,
+        evidence: Evidence,
+        correct: Bool[np.ndarray, " n"],
+        *,
+        columns: Sequence[str] | None = None,
+        isotonic: bool = False,
+        penalty: float = PENALTY,
+        at_least: int = AT_LEAST,
+        note: Note | None = None,
+    ) -> "Calibration":
+        """Fit to matches whose truth is known.
+
+        Args:
+            evidence: of N matches.
+            correct: (N,), which of them are right.
+            columns: to look at; by default all that are known of every match.
+            isotonic: isotonic regression on top, for thousands of matches; few are overfitted.
+            penalty: of the ridge, larger for smaller weights.
+            at_least: right and wrong matches needed of each; with fewer the probabilities stay
+                close to the share that is right.
+            note: what the matches are; counts are filled in.
+
+        Raises:
+            BadInput: too few matches of either kind, or columns that are not known.
+        """
+        if len(correct) != len(evidence):
+            raise BadInput(f"expected the truth of {len(evidence)} matches, got {len(correct)}")
+        right = int(correct.sum())
+        if min(right, len(correct) - right) < at_least:
+            raise BadInput(
+                f"expected at least {at_least} right and {at_least} wrong matches to fit a "
+                f"calibration, got {right} right of {len(correct)}; give more annotated pictures"
+            )
+        chosen = evidence.known if columns is None else tuple(columns)
+        rising = evidence.rising(chosen)
+        mean = rising.mean(axis=0) if len(rising) else np.zeros(len(chosen))
+        scale = rising.std(axis=0) if len(rising) else np.ones(len(chosen))
+        scale = np.where(scale > 1e-12, scale, 1.0)
+        weights, intercept = _logistic((rising - mean) / scale, _smoothed(correct), penalty)
+        noted = replace(note or Note(), points=len(correct), correct=right)
+        middle, spread, slopes = (tuple(column.tolist()) for column in (mean, scale, weights))
+        fitted = cls(chosen, middle, spread, slopes, intercept, note=noted)
+        return fitted._with_steps(evidence, correct) if isotonic else fitted
+
+    def _with_steps(self, evidence: Evidence, correct: Bool[np.ndarray, " n"]) -> "Calibration":
+        return replace(self, steps=_isotonic(self.log_odds(evidence), correct))
+
+    def log_odds(self, evidence: Evidence) -> Float[np.ndarray, " n"]:
+        """Of each match being right, by the logistic model alone.
+
+        Raises:
+            BadInput: evidence that lacks a column.
+        """
+        standard = (evidence.rising(self.columns) - np.array(self.mean)) / np.array(self.scale)
+        return standard @ np.array(self.weights) + self.intercept
+
+    def probability(self, evidence: Evidence) -> Float[np.ndarray, " n"]:
+        """That each match is right, (N,), 0 to 1.
+
+        Raises:
+            BadInput: evidence that lacks a column.
+        """
+        odds = self.log_odds(evidence)
+        if self.steps:
+            at, share = np.array(self.steps).T
+            return np.interp(odds, at, share)
+        return _sigmoid(odds)
+
+    def apply(self, matches: Matches) -> Matches:
+        """The matches with their probability, which `Matches.confidence` then is.
+
+        Raises:
+            BadInput: matches without margin, way back or disagreement where it looks at them.
+        """
+        return replace(matches, probability=self.probability(evidence(matches)))
+
+    def serves(self, source: Provenance, target: Provenance, matching: str = "argmax") -> bool:
+        """Whether it was fitted on such features and such matching.
+
+        The same weights, tap, time steps, prompt, ensemble, size and precision; another picture and
+        another seed of the noise are the same thing. Without weights there is nothing to tie it to,
+        beside the model's name.
+        """
+        own = self.note.features
+        if own is None or matching != self.note.matching:
+            return False
+        return _settings(source) == _settings(own) == _settings(target)
+
+    def save(self, path: Path | str) -> None:
+        """Write as JSON, atomically.
+
+        Raises:
+            StorageError: the folder cannot be written.
+        """
+        write_text(path, json.dumps({"format": FORMAT, **asdict(self)}, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Calibration":
+        """Read back what `save` wrote.
+
+        Raises:
+            StorageError: missing, damaged, or not such a file.
+        """
+        try:
+            return cls._parse(Path(path).expanduser().read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise StorageError(
+                f"expected a calibration at {path}, found none; make one with: counterpoint "
+                "calibrate"
+            ) from error
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:160]
+            raise StorageError(
+                f"expected a calibration file of counterpoint, got {path} ({reason}); "
+                "make it again with: counterpoint calibrate"
+            ) from error
+
+    @classmethod
+    def _parse(cls, text: str) -> "Calibration":
+        entries = json.loads(text)
+        if entries.get("format") != FORMAT:
+            raise ValueError(f"its format is {entries.get('format')!r}, not {FORMAT!r}")
+        return cls(
+            columns=tuple(entries["columns"]),
+            mean=_floats(entries["mean"]),
+            scale=_floats(entries["scale"]),
+            weights=_floats(entries["weights"]),
+            intercept=float(entries["intercept"]),
+            steps=tuple((float(at), float(share)) for at, share in entries.get("steps", ())),
+            note=Note.from_dict(entries.get("note", {})),
+        )
+
+
+@cache
+def shipped() -> tuple[Calibration, ...]:
+    """Calibrations that come with the package, those that look at more evidence first."""
+    inside = files("counterpoint").joinpath("matching", "calibrations")
+    if not inside.is_dir():
+        return ()
+    found = [
+        Calibration._parse(file.read_text(encoding="utf-8"))
+        for file in sorted(inside.iterdir(), key=lambda file: file.name)
+        if file.name.endswith(".json")
+    ]
+    return tuple(sorted(found, key=lambda one: -len(one.columns)))
+
+
+def find_calibration(
+    source: Provenance,
+    target: Provenance,
+    matching: str,
+    known: Sequence[str],
+    members: int = 0,
+) -> Calibration | None:
+    """The shipped calibration for such features and such evidence, or None.
+
+    Args:
+        source: what made the source picture's features.
+        target: what made the target's.
+        matching: as `match` takes ``subpixel``.
+        known: columns of evidence that the matches have.
+        members: single draws behind the disagreement.
+    """
+    for one in shipped():
+        fits = set(one.columns) <= set(known) and one.note.members in (0, members)
+        if fits and one.serves(source, target, matching):
+            return one
+    return None
+
+
+def without_picture(features: Provenance) -> Provenance:
+    """What made features, for a `Note`: no picture in particular."""
+    parts = tuple(without_picture(part) for part in features.parts)
+    return replace(features, picture_sha256="", parts=parts)
+
+
+def _settings(features: Provenance) -> Provenance:
+    """What two sets of features must share for one calibration."""
+    parts = tuple(_settings(part) for part in features.parts)
+    # Weights are told by their SHA-256, not by what a file with them is called.
+    model = "" if features.weights_sha256 else features.model
+    return replace(features, model=model, picture_sha256="", version="", seed=0, parts=parts)
+
+
+def _floats(numbers: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(float(number) for number in numbers)
+
+
+def _sigmoid(odds: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return 0.5 * (1 + np.tanh(odds / 2))
+
+
+def _smoothed(correct: Bool[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Platt's targets: (n + 1) / (n + 2) for right ones, 1 / (n + 2) for wrong ones."""
+    right, wrong = int(correct.sum()), int((~correct).sum())
+    return np.where(correct, (right + 1) / (right + 2), 1 / (wrong + 2))
+
+
+def _logistic(
+    columns: Float[np.ndarray, "n some"], truth: Float[np.ndarray, " n"], penalty: float
+) -> tuple[Float[np.ndarray, " some"], float]:
+    """Weights, none negative, and the intercept of ridge-penalised logistic regression."""
+    free = list(range(columns.shape[1]))
+    weights = np.zeros(columns.shape[1])
+    while True:
+        found, intercept = _newton(columns[:, free], truth, penalty)
+        if min(found, default=0) >= 0:
+            weights[free] = found
+            return weights, intercept
+        del free[int(np.argmin(found))]
+
+
+def _newton(
+    columns: Float[np.ndarray, "n some"], truth: Float[np.ndarray, " n"], penalty: float
+) -> tuple[Float[np.ndarray, " some"], float]:
+    rows = np.concatenate([columns, np.ones((len(columns), 1))], axis=1)
+    ridge = np.full(rows.shape[1], penalty)
+    ridge[-1] = 1e-6
+    w = np.zeros(rows.shape[1])
+    for _ in range(100):
+        p = _sigmoid(rows @ w)
+        gradient = rows.T @ (p - truth) + ridge * w
+        curvature = (rows * (p * (1 - p))[:, None]).T @ rows + np.diag(ridge)
+        step = np.linalg.solve(curvature, gradient)
+        w -= step / max(1.0, float(np.abs(step).max()) / 2)  # a long step overshoots
+        if np.abs(step).max() < 1e-9:
+            break
+    return w[:-1], float(w[-1])
+
+
+def _isotonic(
+    scores: Float[np.ndarray, " n"], correct: Bool[np.ndarray, " n"]
+) -> tuple[tuple[float, float], ...]:
+    """Pool adjacent violators: the rising shares nearest to the truth, by score."""
+    order = np.argsort(scores, kind="stable")
+    blocks: list[list[float]] = []  # sum of scores, sum of truths, how many
+    for score, truth in zip(scores[order].tolist(), correct[order].tolist(), strict=True):
+        blocks.append([score, float(truth), 1.0])
+        while len(blocks) > 1 and blocks[-2][1] * blocks[-1][2] >= blocks[-1][1] * blocks[-2][2]:
+            last = blocks.pop()
+            blocks[-1] = [a + b for a, b in zip(blocks[-1], last, strict=True)]
+    # As Platt's targets: no probability is 0 or 1 by a handful of matches.
+    return tuple((s / n, (t + 1) / (n + 2)) for s, t, n in _rising_only(blocks))
+
+
+def _rising_only(blocks: list[list[float]]) -> list[list[float]]:
+    """Blocks whose smoothed shares still rise; those that do not are pooled with the one before."""
+    kept: list[list[float]] = []
+    for block in blocks:
+        kept.append(block)
+        while len(kept) > 1 and _share(kept[-2]) >= _share(kept[-1]):
+            last = kept.pop()
+            kept[-1] = [a + b for a, b in zip(kept[-1], last, strict=True)]
+    return kept
+
+
+def _share(block: list[float]) -> float:
+    return (block[1] + 1) / (block[2] + 2)
