@@ -140,6 +140,29 @@ class LabelPropagator:
         _require_labels(labels, self._context.labels.shape[-1], unit.shape[:2])
         self._context.push(unit, labels.to(unit))
 
+    @torch.no_grad()
+    def correct(self, labels: AnyLabels) -> None:
+        """Replace the labels of the latest frame, such as by ones corrected by hand.
+
+        Raises:
+            BadInput: labels of another grid or number.
+        """
+        _, rows, columns = self._context.shape
+        _require_labels(labels, self._context.labels.shape[-1], (rows, columns))
+        self._context.replace_latest(labels)
+
+    def forget(self, which: Sequence[int]) -> None:
+        """Set some labels to 0 in all frames but the first and the latest: they were mistaken."""
+        self._context.forget(which)
+
+    def skip(self, frames: int) -> None:
+        """Count frames that came and went before those now to be added, when a run goes on.
+
+        With the last ``context`` frames added after it, everything lies where it would lie had all
+        frames been seen, so that what follows is equal bit for bit.
+        """
+        self._context.count += frames
+
     def _checked(self, features: Features) -> Float[Tensor, "rows columns channels"]:
         values = _values(features)
         if values.shape != self._context.shape:
@@ -286,7 +309,21 @@ class _Context:
         """Add a frame; the oldest but the first gives way."""
         if self.last:
             self._put(1 + self.count % self.last, unit, labels)
-            self.count += 1
+        self.count += 1
+
+    def replace_latest(self, labels: Labels) -> None:
+        """Other labels for the frame that was added last, or for the first."""
+        if self.count and not self.last:
+            return  # nobody remembers it
+        slot = 1 + (self.count - 1) % self.last if self.count else 0
+        self.labels[:, slot] = labels.permute(1, 2, 0).to(self.labels)
+
+    def forget(self, which: Sequence[int]) -> None:
+        """No more of these labels in the frames between the first and the latest."""
+        latest = 1 + (self.count - 1) % self.last if self.last and self.count else 0
+        between = [slot for slot in range(1, self.filled) if slot != latest]
+        for label in which:
+            self.labels[:, between, :, label] = 0
 
     def _put(self, slot: int, unit: Tensor, labels: Labels) -> None:
         self.features[:, slot] = unit
