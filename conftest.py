@@ -12,8 +12,8 @@ from jaxtyping import install_import_hook
 
 ROOT = Path(__file__).resolve().parent
 CHECKED = (
-    "api backbones benchmarks charts features files geometry images matching options plots store"
-    " tasks training"
+    "annotations api backbones benchmarks charts features files geometry images interop matching"
+    " options plots store tasks training"
 )
 # ArrayLike is for static checkers; checked at run time it refuses tuples.
 numpy.typing.ArrayLike = Any

@@ -185,3 +185,23 @@ def to_colmap(points_px: ArrayLike) -> Points:
 def from_colmap(points: ArrayLike) -> Points:
     """From COLMAP's convention to ours."""
     return as_points(points) - 0.5
+
+
+_COLMAP_SHIFT = PixelTransform(offset_xy=(0.5, 0.5))
+
+
+def homography_to_colmap(homography: ArrayLike) -> Float[np.ndarray, "3 3"]:
+    """A homography between two pictures' pixels, for points in COLMAP's convention.
+
+    >>> shift = [[1, 0, 3], [0, 1, 4], [0, 0, 1]]
+    >>> homography_to_colmap(shift).tolist() == shift
+    True
+    """
+    there, back = _COLMAP_SHIFT.matrix(), _COLMAP_SHIFT.invert().matrix()
+    return there @ np.asarray(homography, dtype=np.float64) @ back
+
+
+def fundamental_to_colmap(fundamental: ArrayLike) -> Float[np.ndarray, "3 3"]:
+    """A fundamental matrix between two pictures' pixels, for points in COLMAP's convention."""
+    back = _COLMAP_SHIFT.invert().matrix()
+    return back.T @ np.asarray(fundamental, dtype=np.float64) @ back

@@ -26,6 +26,8 @@ MARGIN_PX = 12
 _FINE = 2  # marks are drawn this much larger, then reduced: smooth edges
 _PAPER = (250, 250, 248)
 _INK = (40, 40, 40)
+_FOUND, _MISSED = (40, 200, 90), (235, 60, 50)
+_NUMBERED = 24  # points, above which numbers would hide the picture
 
 
 def draw_matches(
@@ -60,7 +62,7 @@ def draw_matches(
     colours = distinct_colours(len(matches))
     alphas = (90 + 165 * matches.confidence).astype(int).tolist()
     marks = _Marks((canvas.shape[1], canvas.shape[0]), height_px)
-    crowded = len(matches) > 24
+    crowded = len(matches) > _NUMBERED
     rising = np.argsort(matches.confidence, kind="stable").tolist()
     for i in rising if lines else ():
         marks.line(starts[i], ends[i], (*colours[i], alphas[i] * 3 // 4))
@@ -69,6 +71,55 @@ def draw_matches(
             marks.spot(spot, (*colours[i], alphas[i]))
             if not crowded:
                 marks.label(str(i + 1), spot, panel)
+    return marks.over(canvas)
+
+
+def draw_truth(
+    source: Picture,
+    target: Picture,
+    source_px: ArrayLike,
+    found_px: ArrayLike,
+    true_px: ArrayLike,
+    correct: ArrayLike,
+    *,
+    height_px: int = 480,
+) -> Canvas:
+    """Given points left; right where they are (rings), where they were found (dots), and the way.
+
+    Green where found near enough, red where not; numbered where there are few.
+
+    Args:
+        source: the picture in which the points are given.
+        target: the one in which they were looked for.
+        source_px: (N, 2), pixels of the source.
+        found_px: (N, 2), pixels of the target.
+        true_px: (N, 2), pixels of the target.
+        correct: (N,), whether each was found.
+        height_px: of the drawing.
+
+    >>> white = Picture(np.full((60, 80, 3), 255, np.uint8))
+    >>> draw_truth(white, white, [(9, 9)], [(9, 9)], [(40, 9)], [False], height_px=120).shape
+    (120, 332, 3)
+    """
+    canvas, (left, right) = _side_by_side([source, target], height_px)
+    starts = left.placed.apply(source_px)
+    ends, truths = right.placed.apply(found_px), right.placed.apply(true_px)
+    hits = np.asarray(correct, dtype=bool)
+    if not len(starts) == len(ends) == len(truths) == len(hits):
+        raise BadInput(
+            f"expected as many points everywhere, got {len(starts)}, {len(ends)}, {len(truths)} "
+            f"and {len(hits)}"
+        )
+    marks = _Marks((canvas.shape[1], canvas.shape[0]), height_px)
+    colours = [_FOUND if hit else _MISSED for hit in hits]
+    for end, truth, colour in zip(ends, truths, colours, strict=True):
+        marks.line(truth, end, (*colour, 190))
+        marks.ring(truth, (*colour, 255))
+    for number, (start, end, colour) in enumerate(zip(starts, ends, colours, strict=True), 1):
+        for spot, panel in ((start, left), (end, right)):
+            marks.spot(spot, (*colour, 255))
+            if len(hits) <= _NUMBERED:
+                marks.label(str(number), spot, panel)
     return marks.over(canvas)
 
 
@@ -179,7 +230,7 @@ def draw_strip(pictures: Sequence[Picture], *, height_px: int = 256, columns: in
     """
     rows_needed = -(-len(pictures) // columns)
     columns = -(-len(pictures) // max(rows_needed, 1))
-    tiles = [_captioned(_fit_height(p.rgb, height_px), p.name) for p in pictures]
+    tiles = [captioned(_fit_height(p.rgb, height_px), p.name) for p in pictures]
     rows = [join_columns(tiles[i : i + columns]) for i in range(0, len(tiles), max(columns, 1))]
     return stack_rows(rows)
 
@@ -272,7 +323,8 @@ def _grow(panel: Canvas, *, rows: int = 0, columns: int = 0) -> Canvas:
     return grown
 
 
-def _captioned(panel: Canvas, text: str) -> Canvas:
+def captioned(panel: Canvas, text: str) -> Canvas:
+    """A drawing with a line of text below, cut to its width."""
     strip = Image.fromarray(_blank(24, panel.shape[1]))
     pen, font = ImageDraw.Draw(strip), _font(15)
     shown = " ".join(text.split())[-300:]
@@ -314,6 +366,13 @@ class _Marks:
         x, y = self._large.apply(spot)[0].tolist()
         r, rim = self._radius * _FINE, (255, 255, 255, colour[-1])
         self._pen.ellipse([x - r, y - r, x + r, y + r], colour, rim, width=2 * _FINE)
+
+    def ring(self, spot: Spot, colour: tuple[int, ...]) -> None:
+        """An open circle, wider than a dot, with a dark edge."""
+        x, y = self._large.apply(spot)[0].tolist()
+        r = 1.7 * self._radius * _FINE
+        for width, ink in ((4, (0, 0, 0, colour[-1] // 2)), (2, colour)):
+            self._pen.ellipse([x - r, y - r, x + r, y + r], None, ink, width=width * _FINE)
 
     def label(self, text: str, spot: Spot, panel: _Panel) -> None:
         """Right of a dot and above it, or where there is room inside the panel."""

@@ -45,7 +45,9 @@ def test_public_names():
         "from counterpoint.backbones import available; available()",
         "from counterpoint.cli.app import app\n"
         "for c in ('match', 'extract', 'pca', 'noise', 'models', 'bench', 'train', 'demo',\n"
-        "          'align', 'sweep', 'score', 'report', 'data'):\n"
+        "          'align', 'edit', 'sweep', 'ladder', 'calibrate', 'score', 'report', 'data',\n"
+        "          'generate', 'failures',\n"
+        "          'annotate', 'parts', 'scene', 'track'):\n"
         "    app([c, '--help'], result_action='return_value')",
     ],
 )

@@ -99,6 +99,21 @@ def test_bad_pairs_stop_or_are_listed(run, tmp_path):
     assert "- skipped 000001-cat_0-cat_1:cat: no such file" in text.read_text()
 
 
+def test_only_pairs_of_some_difficulty(run, tmp_path):
+    root, out = write_spair(tmp_path / "SPair-71k"), tmp_path / "out"
+    asked = ("bench", "spair", "--data", root, "--model", "rgb", "--no-controls", "--out", out)
+    code, shown, _ = run(*asked, "--viewpoint", "easy", "hard", "--scale", "medium")
+    assert code == 0
+    assert "SPair-71k large test, viewpoint easy|hard, scale medium, 4 of 12234 pairs" in shown
+    [file] = out.glob("*.safetensors")
+    code, shown, _ = run("score", file, "--data", root)  # the same pairs are found again
+    assert code == 0
+    assert "4 of 12234 pairs" in shown
+    code, _, said = run(*asked, "--viewpoint", "simple")
+    assert code == 2
+    assert "simple" in said
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -14,13 +14,13 @@ from counterpoint.benchmarks.propagation import (
     JHMDB_SETTINGS,
     davis_input,
     jhmdb_input,
-    setting_of,
     track_masks,
 )
 from counterpoint.benchmarks.video_metrics import JF
 from counterpoint.cli.app import main
 from counterpoint.errors import BadInput
 from counterpoint.options import Options
+from counterpoint.tasks.temporal import setting_of
 from counterpoint.tasks.video import Propagation
 from support.tiny_video import SIZE_WH, paint, save_mask, write_davis, write_jhmdb
 
@@ -128,12 +128,42 @@ def test_bad_sequences_stop_or_are_listed(mini, tmp_path, capsys):
     assert "objects 1 to 2" in error and "one/00002.png" in error
     report = tmp_path / "davis.json"
     assert run(*command, "--skip-bad", "--json", report) == 0
-    assert "skipped one: expected objects 1 to 2" in capsys.readouterr().out.replace("\n", " ")
+    shown = capsys.readouterr().out.replace("\n", " ")
+    assert "context 28 + 1, 1 skipped" in shown
+    assert "skipped one: expected objects 1 to 2" in shown
     found = json.loads(report.read_text())
     assert [bad["id"] for bad in found["skipped"]] == ["one"]
     assert found["scores"]["rgb"]["sequences"] == 1
     assert run(*command, "--skip-bad", "--sequences", "one") == 2
     assert "expected a video that can be used, got none" in capsys.readouterr().err
+
+
+def test_2016_has_one_object_a_video(mini, tmp_path, capsys):
+    """Lists and masks as DAVIS-2016's own archive has them: pairs of paths, black and white."""
+    (mini / "ImageSets/2016/val.txt").unlink()
+    lines = [
+        f"/JPEGImages/480p/{name}/{i:05}.jpg /Annotations/480p/{name}/{i:05}.png"
+        for name in ("one", "two")
+        for i in range(6)
+    ]
+    (mini / "ImageSets/480p").mkdir()
+    (mini / "ImageSets/480p/val.txt").write_text("\n".join(lines) + "\n")
+    out, report = tmp_path / "out", tmp_path / "davis.json"
+    both = ("bench", "davis", "--data", mini, *FAST, "--out", out)
+    assert run(*both) == 0  # 2017, two objects: 255 is not among its masks yet
+    for path in (mini / "Annotations/480p").rglob("*.png"):
+        save_mask(path, (read_mask(path) > 0).astype(np.uint8) * 255, "L")
+    capsys.readouterr()
+    assert run(*both, "--year", "2016") == 2  # the same videos, other masks
+    assert "year = None, asked was '2016'" in capsys.readouterr().err
+    command = ("bench", "davis", "--data", mini, *FAST, "--year", "2016", "--json", report)
+    assert run(*command) == 0
+    assert "part of DAVIS-2016 val (videos: 2), 12 frames" in capsys.readouterr().out
+    found = json.loads(report.read_text())
+    assert found["protocol"] == "davis-2016"
+    assert (found["scores"]["rgb"]["objects"], found["scores"]["rgb"]["sequences"]) == (2, 2)
+    assert found["scores"]["rgb"]["both"]["value"] > 90
+    assert found["rows"][1]["J&F"]["value"] == found["scores"]["rgb"]["both"]["value"]
 
 
 def test_bad_requests(mini, tmp_path, capsys):

@@ -12,7 +12,8 @@ from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.benchmarks.datasets.spair import read_spair
 from counterpoint.benchmarks.pairs import predict_pairs
 from counterpoint.benchmarks.protocols import find_protocol, score
-from counterpoint.benchmarks.sweep import make_grid, plan_sweep, run_sweep
+from counterpoint.benchmarks.sweep import run_sweep
+from counterpoint.benchmarks.sweep_plan import make_grid, plan_sweep
 from counterpoint.benchmarks.sweep_rows import NOT_COUNTED, crop_course, keypoint_course
 from counterpoint.cli.app import main
 from counterpoint.errors import StorageError

@@ -1,12 +1,15 @@
-"""Miniature videos in the original layouts of DAVIS, JHMDB and TAP-Vid: coloured squares move."""
+"""Miniature videos in the original layouts of DAVIS, JHMDB, TAP-Vid and BADJA: squares move."""
 
+import json
 import pickle
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from counterpoint.benchmarks.datasets.badja import SIZE_WH as FULL_WH
 from counterpoint.benchmarks.datasets.davis import PALETTE
+from counterpoint.geometry import PixelTransform
 
 SIZE_WH = (96, 64)
 COLOURS = ((220, 40, 40), (40, 60, 220))
@@ -95,6 +98,53 @@ def tapvid_entry(frames=6):
     }
 
 
-def write_tapvid(path: Path, names=("a", "b"), protocol=4) -> Path:
-    path.write_bytes(pickle.dumps({name: tapvid_entry() for name in names}, protocol=protocol))
+def drifting_entry(frames=4, step=(6, 4)):
+    """A window that moves over blotches: three points go the other way, one of them out of view."""
+    from support.tiny_hpatches import texture
+
+    w, h = SIZE_WH
+    wide = texture(3, (w + 40, h + 40), cell=8)
+    corners = [np.array(step) * i for i in range(frames)]
+    rgb = np.stack([wide[y : y + h, x : x + w] for x, y in corners])
+    starts = np.array([(40.0, 30.0), (70.0, 50.0), (3.0, 40.0)])
+    points = np.stack([starts - corner for corner in corners], axis=1)
+    return {
+        "video": rgb,
+        "points": ((points + 0.5) / SIZE_WH).astype(np.float32),
+        "occluded": points[..., 0] < 0,
+    }
+
+
+def write_tapvid(path: Path, names=("a", "b"), protocol=4, make=tapvid_entry) -> Path:
+    path.write_bytes(pickle.dumps({name: make() for name in names}, protocol=protocol))
     return path
+
+
+def animal_joints(frame):
+    """The centres of both squares, (2, 2), pixels."""
+    return np.array([np.add(place, (SIDE - 1) / 2) for place in places(frame)])
+
+
+def write_badja(root: Path, animals=("camel",), annotated=(1, 3, 5)) -> Path:
+    """Both squares are one animal with a joint in the middle of each; a third joint is never seen.
+
+    DAVIS lies in the root, at 480p.
+    """
+    write_davis(root / "DAVIS", animals)
+    for animal in animals:
+        entries = []
+        for i in annotated:
+            full = PixelTransform.resize(SIZE_WH, FULL_WH).apply(animal_joints(i))
+            place = f"Full-Resolution/{animal}/{i:05}"
+            entries.append(
+                {
+                    "image_path": f"DAVIS/JPEGImages/{place}.jpg",
+                    "segmentation_path": f"DAVIS/Annotations/{place}.png",
+                    "joints": [*full[:, ::-1].tolist(), [0, 0]],
+                    "visibility": [True, True, False],
+                }
+            )
+        path = root / f"joint_annotations/{animal}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(entries))
+    return root

@@ -9,6 +9,7 @@ from counterpoint.benchmarks.datasets.catalogue import CATALOGUE, DatasetEntry, 
 from counterpoint.cli.app import main
 from counterpoint.errors import BadInput, UnknownName
 from support.tiny_datasets import write_pascal, write_spair, write_willow
+from support.tiny_tss import write_tss
 
 
 @pytest.fixture
@@ -28,15 +29,14 @@ def test_every_data_set_is_listed_and_every_reader_is_there(run):
     names = "spair willow pascal cub tss ap10k hpatches oxford davis2016 davis2017 jhmdb tapvid"
     assert list(CATALOGUE) == [*names.split(), "badja"]
     for entry in CATALOGUE.values():
-        assert entry.reader is None or importlib.import_module(entry.reader)
+        assert importlib.import_module(entry.reader)
         assert entry.origin.url.startswith("http")
     code, shown, _ = run("data")
     assert code == 0
-    assert "reader: none yet" in shown
     assert all(entry.title.split()[0] in shown for entry in CATALOGUE.values())
     code, shown, _ = run("data", "--json")
     listed = json.loads(shown)
-    assert [row["name"] for row in listed if row["reader"] == "none yet"] == ["tss"]
+    assert all(row["reader"].startswith("counterpoint.benchmarks.datasets.") for row in listed)
 
 
 def test_counts_and_missing_files_named(run, tmp_path):
@@ -99,3 +99,16 @@ def test_what_is_absent_unknown_or_damaged(run, tmp_path):
     [found] = check(root)
     assert "expected a header of at least two columns" in found.problems[0]
     assert found.state == "partial"
+
+
+def test_tss_says_which_of_a_pairs_files_is_missing(run, tmp_path):
+    root = write_tss(tmp_path / "TSS_CVPR2016")
+    [found] = check(tmp_path)
+    assert (found.entry.name, found.root, found.state) == ("tss", root, "partial")
+    counts = {part.what: (part.found, part.expected) for part in found.parts}
+    assert counts == dict.fromkeys(("pictures", "masks", "annotations"), (8, 800))
+    (root / "JODS/horse_01_02/mask1.png").unlink()
+    code, shown, _ = run("data", "check", root)
+    assert code == 1
+    assert "masks: 7 of 800, 1 of its lists not there" in shown
+    assert f"missing {root}/JODS/horse_01_02/mask1.png" in shown

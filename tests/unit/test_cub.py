@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from counterpoint.backbones import load
 from counterpoint.benchmarks.controls import with_untrained
@@ -19,51 +18,13 @@ from counterpoint.benchmarks.datasets.cub import crop_bird, cub_to_pixels, read_
 from counterpoint.benchmarks.report import cells, cub_report
 from counterpoint.cli.app import main
 from counterpoint.errors import BadInput, ImageError, PointError, UnknownName
-
-COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0))
-PARTS = ("back", "beak", "left eye", "tail")
-CLASSES = ("001.Red_Bird", "002.Blue_Bird", "003.Unseen_Bird")
-
-# (class, box x y width height, parts x y visible), pictures 60 x 40.
-BIRDS = (
-    (1, (10, 8, 30, 20), ((14, 12, 1), (30, 12, 1), (14, 24, 1), (30, 24, 1))),
-    (1, (0, 0, 40, 30), ((35, 6, 1), (6, 6, 1), (6, 25, 1), (0, 0, 0))),
-    (2, (20, 10, 40, 30), ((55, 35, 1), (25, 35, 1), (0, 0, 0), (25, 15, 1))),
-)
-
-
-def paint(parts):
-    rgb = np.full((40, 60, 3), 128, np.uint8)
-    for (x, y, visible), colour in zip(parts, COLOURS, strict=True):
-        if visible:
-            rgb[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = colour
-    return Image.fromarray(rgb)
+from support.tiny_cub import CLASSES, COLOURS, PARTS, write_cub
 
 
 @pytest.fixture
 def mini(tmp_path):
     """A data set of three painted birds whose parts have colours of their own."""
-    root = tmp_path / "CUB_200_2011"
-    (root / "parts").mkdir(parents=True)
-    tables = {name: [] for name in ("images", "image_class_labels", "bounding_boxes")}
-    split, locations = [], []
-    for number, (label, box, parts) in enumerate(BIRDS, 1):
-        name = f"{CLASSES[label - 1]}/bird_{number}.png"
-        (root / "images" / name).parent.mkdir(parents=True, exist_ok=True)
-        paint(parts).save(root / "images" / name)
-        tables["images"].append(f"{number} {name}")
-        tables["image_class_labels"].append(f"{number} {label}")
-        tables["bounding_boxes"].append(f"{number} " + " ".join(f"{v:.1f}" for v in box))
-        split.append(f"{number} {number % 2}")
-        for part, (x, y, visible) in enumerate(parts, 1):
-            locations.append(f"{number} {part} {x:.1f} {y:.1f} {visible}")
-    tables["classes"] = [f"{i} {name}" for i, name in enumerate(CLASSES, 1)]
-    tables["train_test_split"] = split
-    tables["parts/parts"] = [f"{i} {name}" for i, name in enumerate(PARTS, 1)]
-    tables["parts/part_locs"] = locations
-    for name, lines in tables.items():
-        (root / f"{name}.txt").write_text("\n".join(lines) + "\n")
-    return root
+    return write_cub(tmp_path / "CUB_200_2011")
 
 
 def edit(root, table, old, new):

@@ -75,18 +75,43 @@ def test_eight_sequences_are_left_out_unless_asked_for(root):
     assert len(read_hpatches(root, sequences=["v_talent"]).sequences) == 1
 
 
-def test_oxford_in_its_own_layout(tmp_path):
-    folder = write_sequence(tmp_path / "graf")
+def as_oxford(folder, suffix="ppm"):
+    """A sequence's files under the names of Oxford's archives."""
     for number in (1, *OTHERS):
-        (folder / f"{number}.ppm").rename(folder / f"img{number}.ppm")
+        (folder / f"{number}.ppm").rename(folder / f"img{number}.{suffix}")
     for number in OTHERS:
         (folder / f"H_1_{number}").rename(folder / f"H1to{number}p")
+    return folder
+
+
+def test_oxford_in_its_own_layout(tmp_path):
+    folder = as_oxford(write_sequence(tmp_path / "graf"))
     data = read_hpatches(tmp_path)
     assert data.name == "Oxford, 1 of 8 sequences"
     assert data.sequences[0].kind == "viewpoint"
     (folder / "H1to4p").unlink()
     with pytest.raises(BadInput, match=r"no such file: .*H1to4p; .*robots\.ox\.ac\.uk"):
         read_hpatches(tmp_path)
+
+
+def test_a_folder_that_is_one_of_oxfords_sequences(tmp_path, monkeypatch):
+    folder = as_oxford(write_sequence(tmp_path / "Graffiti"))
+    [sequence] = read_hpatches(folder).sequences
+    assert (sequence.name, sequence.kind, sequence.of_oxford) == ("Graffiti", "viewpoint", True)
+    monkeypatch.chdir(folder)
+    assert read_hpatches(".").sequences[0].name == "Graffiti"
+    as_oxford(write_sequence(tmp_path / "boat"), "pgm")
+    assert [s.name for s in read_hpatches(tmp_path).sequences] == ["Graffiti", "boat"]
+    folder.rename(tmp_path / "mine")
+    with pytest.raises(BadInput, match=r"expected a sequence named bark, boat, .*mine; rename it"):
+        read_hpatches(tmp_path)
+
+
+def test_both_layouts_read_the_same(tmp_path):
+    [plain] = read_hpatches(write_sequence(tmp_path / "a/wall").parent).sequences
+    [own] = read_hpatches(as_oxford(write_sequence(tmp_path / "b/wall")).parent).sequences
+    assert np.array_equal(plain.homographies, own.homographies)
+    assert all(np.array_equal(plain.picture(i).rgb, own.picture(i).rgb) for i in (1, *OTHERS))
 
 
 @pytest.mark.parametrize("name", ["3.ppm", "H_1_5"])

@@ -35,7 +35,8 @@ class TestWillow:
         assert (pair.source_size_wh, pair.target_size_wh) == (SIZES_WH[0], SIZES_WH[1])
         assert np.array_equal(pair.source_px, np.array([*POINTS[0], *MORE[0]]) + 0.25)
         assert np.array_equal(pair.target_px, np.array([*POINTS[1], *MORE[1]]) + 0.25)
-        assert (pair.source_box, pair.keypoint_ids, pair.difficulty) == (None, None, None)
+        assert pair.keypoint_ids == tuple(str(i) for i in range(1, 11))
+        assert (pair.source_box, pair.difficulty) == (None, None)
 
     def test_points_from_mat_files_are_the_same(self, mini, tmp_path):
         names = write_willow(tmp_path / "names", columns=False)

@@ -291,3 +291,51 @@ class TestAP10K:
         edit_json(path, src_json_path="../../etc/passwd.json")
         with pytest.raises(BadInput, match="expected paths below ImageAnnotation"):
             read_ap10k(mini)
+
+
+class TestDifficulty:
+    """The miniature's pairs have the source's number as viewpoint, the target's as scale."""
+
+    def test_levels(self, tmp_path):
+        root = write_spair(tmp_path)
+        hard = read_spair(root, difficulty={"viewpoint": ["hard"]})
+        assert len(hard.pairs) == 4
+        assert {pair.difficulty.words["viewpoint"] for pair in hard.pairs} == {"hard"}
+        assert hard.name == "SPair-71k large test, viewpoint hard, 4 of 12234 pairs"
+        both = read_spair(
+            root, difficulty={"truncation": ["none", "source"], "viewpoint": ["medium", "easy"]}
+        )
+        assert [pair.id[7:] for pair in both.pairs] == [
+            "cat_1-cat_0:cat",
+            "cat_1-cat_2:cat",
+            "dog_1-dog_0:dog",
+            "dog_1-dog_2:dog",
+        ]
+        assert "viewpoint easy|medium, truncation none|source, 4 of" in both.name
+        again = read_again(root, both.request)
+        assert again.fingerprint == both.fingerprint
+
+    def test_the_limit_is_of_those(self, tmp_path):
+        root = write_spair(tmp_path)
+        some = read_spair(root, difficulty={"scale": ["hard"]}, limit=3)
+        assert [pair.difficulty.scale for pair in some.pairs] == [2, 2, 2]
+        assert len(read_spair(root, difficulty={"scale": []}, limit=3).pairs) == 3
+
+    def test_pairs_without_flags_stop_or_are_listed(self, tmp_path):
+        root = write_spair(tmp_path)
+        path = next((root / "PairAnnotation/test").glob("000001-*.json"))
+        flags = ("viewpoint_variation", "scale_variation", "truncation", "occlusion")
+        edit_json(path, **dict.fromkeys(flags))
+        with pytest.raises(BadInput, match="expected difficulty flags of pair 000001"):
+            read_spair(root, difficulty={"viewpoint": ["easy"]})
+        found = read_spair(root, difficulty={"viewpoint": ["easy"]}, skip_bad=True)
+        assert (len(found.pairs), len(found.skipped)) == (3, 1)
+        with pytest.raises(BadInput, match="found none"):
+            read_spair(root, difficulty={"occlusion": ["both"]}, skip_bad=True)
+
+    def test_unknown_names(self, tmp_path):
+        root = write_spair(tmp_path)
+        with pytest.raises(UnknownName, match="unknown difficulty flag of SPair-71k 'view'"):
+            read_spair(root, difficulty={"view": ["easy"]})
+        with pytest.raises(UnknownName, match="unknown level of occlusion 'easy'"):
+            read_spair(root, difficulty={"occlusion": ["easy"]})

@@ -7,8 +7,8 @@ import pytest
 
 from counterpoint.benchmarks.metrics import Estimate, Interval
 from counterpoint.benchmarks.report import Cells
-from counterpoint.benchmarks.sweep import Cell, Sweep, cells, markdown
 from counterpoint.benchmarks.sweep_charts import draw_sweep
+from counterpoint.benchmarks.sweep_result import Cell, Sweep, cells, markdown
 from counterpoint.benchmarks.sweep_rows import NOT_COUNTED, Row, RowCounts
 
 

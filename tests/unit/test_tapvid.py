@@ -18,7 +18,7 @@ from support.tiny_video import SIDE, places, tapvid_entry, write_tapvid
 @pytest.mark.parametrize("protocol", range(2, 6))
 def test_reads_every_protocol(tmp_path, protocol):
     path = write_tapvid(tmp_path / "tapvid_davis.pkl", protocol=protocol)
-    videos = read_tapvid(path)
+    videos = read_tapvid(path).videos
     assert [video.name for video in videos] == ["a", "b"]
     video = videos[0]
     assert (video.size_wh, video.rgb.shape) == ((96, 64), (6, 64, 96, 3))
@@ -30,12 +30,12 @@ def test_reads_every_protocol(tmp_path, protocol):
 
 def test_folders_lists_choices_and_limits(tmp_path):
     path = write_tapvid(tmp_path / "tapvid_davis.pkl")
-    assert [v.name for v in read_tapvid(tmp_path, videos=["b"])] == ["b"]
-    assert [v.name for v in read_tapvid(path, limit=1)] == ["a"]
+    assert [v.name for v in read_tapvid(tmp_path, videos=["b"]).videos] == ["b"]
+    assert [v.name for v in read_tapvid(path, limit=1).videos] == ["a"]
     with pytest.raises(UnknownName, match="'c'"):
         read_tapvid(path, videos=["c"])
     path.write_bytes(pickle.dumps([tapvid_entry(), tapvid_entry()]))
-    assert [v.name for v in read_tapvid(path)] == ["0", "1"]
+    assert [v.name for v in read_tapvid(path).videos] == ["0", "1"]
 
 
 def test_frames_that_are_encoded(tmp_path):
@@ -45,11 +45,11 @@ def test_frames_that_are_encoded(tmp_path):
         Image.fromarray(rgb).save(file := io.BytesIO(), "png")
         frames.append(file.getvalue())
     (tmp_path / "t.pkl").write_bytes(pickle.dumps({"a": {**entry, "video": frames}}))
-    assert np.array_equal(read_tapvid(tmp_path / "t.pkl")[0].rgb, entry["video"])
+    assert np.array_equal(read_tapvid(tmp_path / "t.pkl").videos[0].rgb, entry["video"])
 
 
 def test_perfect_tracks_score_perfectly(tmp_path):
-    video = read_tapvid(write_tapvid(tmp_path / "t.pkl"))[0]
+    video = read_tapvid(write_tapvid(tmp_path / "t.pkl")).videos[0]
     for mode in ("first", "strided"):
         queries = queries_of(video.occluded, mode)
         points, hidden = video.points_px[queries.tracks], video.occluded[queries.tracks]

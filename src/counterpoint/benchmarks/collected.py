@@ -22,9 +22,11 @@ from counterpoint.benchmarks.predictions import (
 from counterpoint.benchmarks.protocols import find_protocol
 from counterpoint.benchmarks.published import SPAIR_CATEGORIES, is_part, references
 from counterpoint.benchmarks.report import Cells
-from counterpoint.benchmarks.sweep import FORMAT as SWEEP
-from counterpoint.benchmarks.sweep import MARK, Row
+from counterpoint.benchmarks.sweep_result import FORMAT as SWEEP
+from counterpoint.benchmarks.sweep_result import MARK
+from counterpoint.benchmarks.sweep_rows import Row
 from counterpoint.errors import BadInput, StorageError
+from counterpoint.features import read_header
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,13 @@ def collect(folders: Sequence[Path | str], data: Mapping[str, Path] | None = Non
     for path in _files(folders):
         try:
             if path.suffix == SUFFIX:
-                lines += _predictions(path, data or {})
+                lines += [] if _holds_features(path) else _predictions(path, data or {})
                 continue
             entries = json.loads(path.read_bytes())
             if not isinstance(entries, dict) or not ({"rows", "cells"} & entries.keys()):
                 continue  # counts and settings that lie beside results
+            if "worst" in entries:
+                continue  # `counterpoint failures`: figures that stand in another file too
             if entries.get("format") == SWEEP:
                 grids.append(_grid(path, entries))
                 lines.append(_best(path, entries))
@@ -134,6 +138,15 @@ def _files(folders: Sequence[Path | str]) -> Iterator[Path]:
             raise BadInput(f"expected a folder or file of results, got {folder}")
 
 
+def _holds_features(path: Path) -> bool:
+    """Whether a file holds a feature map, which may lie beside results."""
+    try:
+        read_header(path)
+    except StorageError:
+        return False
+    return True
+
+
 def _predictions(path: Path, data: Mapping[str, Path]) -> list[Line]:
     reader = str(read_prediction_header(path).origin.request.get("reader", ""))
     if reader not in data:
@@ -153,6 +166,8 @@ def _rows(path: Path, entries: dict[str, Any]) -> list[Line]:
         return list(_pair_lines(path, entries))
     if "pck" in first:
         return list(_crop_lines(path, entries))
+    if "way" in first:
+        return list(_generated_lines(path, entries))
     return list(_other_lines(path, entries))
 
 
@@ -197,6 +212,25 @@ def _crop_lines(path: Path, entries: dict[str, Any]) -> Iterator[Line]:
             method=row["method"],
             setting=_setting(row),
             figures={f"PCK@{pck['alpha']:g} per point": _figure(value)},
+            source=path,
+        )
+
+
+def _generated_lines(path: Path, entries: dict[str, Any]) -> Iterator[Line]:
+    """Of `GenerationReport`."""
+    w, h = entries["size_wh"]
+    twins = "" if entries["twin"] == "none" else f", twins by {entries['twin']}"
+    what = f"pictures of {w} x {h} px by {entries['model']}{twins}, seed {entries['seed']}"
+    labels = {"cycle": "there and back", "truth": "on the truth", "shared": "as the other way"}
+    for row in entries["rows"]:
+        yield Line(
+            dataset=what,
+            protocol="generated",
+            rule=f"distance <= {entries['alpha']:g} of the longer side; {entries['sampler']}",
+            samples=f"{row['pairs']} pairs, {row['points']} points",
+            method=f"{entries['model']}, {row['way']}",
+            setting=_setting(row),
+            figures={words: _figure(row[key]) for key, words in labels.items() if row[key]},
             source=path,
         )
 

@@ -1,7 +1,9 @@
 """The tables of key point benchmarks: a model beside its controls, on the same pairs.
 
-One table a protocol, all three averages at every threshold with their intervals; then by category
-and by difficulty flag. Where a paper's figure is known for the very data set, it stands below.
+One table a protocol, all three averages at every threshold with their intervals; then, under the
+first protocol and threshold, by category, by difficulty flag, by how the pictures differ
+(`counterpoint.benchmarks.pair_changes`) and by key point. Where a paper's figure is known for the
+very data set, it stands below.
 """
 
 import re
@@ -14,6 +16,7 @@ from counterpoint.backbones.base import Backbone, library_version
 from counterpoint.benchmarks.controls import hand_made, with_untrained
 from counterpoint.benchmarks.datasets.keypoints import KeypointPairs, Skipped
 from counterpoint.benchmarks.metrics import Estimate
+from counterpoint.benchmarks.pair_parts import change_parts, judge, keypoint_parts
 from counterpoint.benchmarks.pairs import predict_pairs, predict_prior
 from counterpoint.benchmarks.predictions import Predictions
 from counterpoint.benchmarks.protocols import Part, Protocol, Score, score
@@ -40,6 +43,8 @@ class MethodScores:
         t: time steps, "50+150" for several; "" without noise.
         input_wh: the model's input size, pixels; None: none.
         scores: protocol by protocol, threshold by threshold.
+        changes: under the first of them, by how the pictures differ.
+        keypoints: likewise each key point; empty where the data set does not name them.
     """
 
     method: str
@@ -47,6 +52,8 @@ class MethodScores:
     t: str
     input_wh: tuple[int, int] | None
     scores: tuple[Score, ...]
+    changes: tuple[Part, ...] = ()
+    keypoints: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,9 +96,11 @@ class PairReport:
     def title(self) -> str:
         """One line that says what the figures are of."""
         left_out = f", {len(self.skipped)} pairs skipped" if self.skipped else ""
+        many = len(self.categories) != 1
+        categories = f"{len(self.categories)} categories" if many else "1 category"
         return (
             f"{self.dataset}: {self.points} points{left_out}, "
-            f"{self.pictures} pictures, {len(self.categories)} categories, seed {self.seed}; "
+            f"{self.pictures} pictures, {categories}, seed {self.seed}; "
             "in per cent ± half the 95 % interval"
         )
 
@@ -177,8 +186,19 @@ def pair_report(
             )
         features = made.origin.features
         t = "+".join(map(str, features.timesteps))
-        row = (made.origin.method, features.tap, t, features.size_wh, tuple(found))
-        rows.append(MethodScores(*row))
+        alpha, strict = found[0].alpha, protocols[0].strict
+        judged = judge(dataset, made.points, protocols[0], alpha)
+        rows.append(
+            MethodScores(
+                method=made.origin.method,
+                tap=features.tap,
+                t=t,
+                input_wh=features.size_wh,
+                scores=tuple(found),
+                changes=change_parts(judged, alpha, strict=strict, seed=seed),
+                keypoints=keypoint_parts(judged, alpha, strict=strict, seed=seed),
+            )
+        )
     return PairReport(
         dataset=dataset.name,
         pairs=len(dataset.pairs),
@@ -206,15 +226,29 @@ class Table:
         return "\n\n".join([self.title, self.cells.markdown().strip(), *self.notes]) + "\n"
 
 
-def tables(report: PairReport) -> tuple[Table, ...]:
-    """Every table of a report: one a protocol, then categories, then flags."""
+def tables(report: PairReport, keypoints: int | None = None) -> tuple[Table, ...]:
+    """Every table of a report: one a protocol, then categories, flags, changes, key points.
+
+    Args:
+        report: from `pair_report`.
+        keypoints: leave the table of key points out where it has more rows than this.
+    """
     protocols = list(dict.fromkeys(s.protocol for row in report.rows for s in row.scores))
     found = [_by_method(report, name) for name in protocols]
-    last = report.rows[-1].scores[0]
-    found.append(_by_part(report, "category", last.categories))
-    if last.flags:
-        found.append(_by_part(report, "flag", last.flags))
+    parts = {kind: own(report.rows[-1]) for kind, own in _PARTS.items()}
+    if keypoints is not None and len(parts["key point"]) > keypoints:
+        del parts["key point"]
+    found += [_by_part(report, kind, some) for kind, some in parts.items() if some]
     return tuple(found)
+
+
+_PARTS: dict[str, Callable[[MethodScores], tuple[Part, ...]]] = {
+    "category": lambda row: row.scores[0].categories,
+    "flag": lambda row: row.scores[0].flags,
+    "change": lambda row: row.changes,
+    "key point": lambda row: row.keypoints,
+}
+"""What a method's points are divided by."""
 
 
 def _by_method(report: PairReport, protocol: str) -> Table:
@@ -237,10 +271,7 @@ def _by_method(report: PairReport, protocol: str) -> Table:
 
 def _by_part(report: PairReport, kind: str, parts: tuple[Part, ...]) -> Table:
     first = report.rows[-1].scores[0]
-    columns: list[dict[str, str]] = []
-    for row in report.rows:
-        own = row.scores[0].categories if kind == "category" else row.scores[0].flags
-        columns.append({part.name: _part_figure(part) for part in own})
+    columns = [{part.name: _part_figure(part) for part in _PARTS[kind](row)} for row in report.rows]
     lines = [
         (part.name, str(part.pairs), str(part.points), *(c.get(part.name, "") for c in columns))
         for part in parts

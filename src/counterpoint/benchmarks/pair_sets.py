@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from counterpoint.benchmarks.cub_keypoints import read_cub_crops
 from counterpoint.benchmarks.datasets.ap10k import read_ap10k
 from counterpoint.benchmarks.datasets.keypoints import KeypointPairs
 from counterpoint.benchmarks.datasets.pf_pascal import read_pf_pascal
 from counterpoint.benchmarks.datasets.pf_willow import read_pf_willow
 from counterpoint.benchmarks.datasets.spair import read_spair
-from counterpoint.errors import UnknownName
+from counterpoint.benchmarks.predictions import Origin
+from counterpoint.errors import BadInput, UnknownName
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ _SETS = (
     ),
     PairSet("pascal", "PF-PASCAL", read_pf_pascal, ("pf-pascal", "pf-pascal-geoaware")),
     PairSet("ap10k", "AP-10K", read_ap10k, ("geoaware",)),
+    PairSet("cub", "CUB-200-2011, bird crops", read_cub_crops, ("cub-crops",)),
 )
 
 PAIR_SETS: dict[str, PairSet] = {row.name: row for row in _SETS}
@@ -58,3 +61,18 @@ def read_again(root: Path | str, request: Mapping[str, Any]) -> KeypointPairs:
     if reader not in PAIR_SETS:
         raise UnknownName("data set of key point pairs", reader, PAIR_SETS)
     return PAIR_SETS[reader].read(root, **choices)
+
+
+def read_same(root: Path | str, origin: Origin, file: Path) -> KeypointPairs:
+    """The pairs that predictions were made of, from a folder that may have moved.
+
+    Raises:
+        BadInput: the pairs there are others; as the reader does.
+    """
+    dataset = read_again(root, origin.request)
+    if origin.pairs_sha256 != dataset.fingerprint:
+        raise BadInput(
+            f"expected predictions of the pairs at {root} ({dataset.name}), got {file}, made of "
+            f"others ({origin.dataset}); give the folder that they were made from"
+        )
+    return dataset

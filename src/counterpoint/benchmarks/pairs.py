@@ -106,7 +106,7 @@ def predict_pairs(
     """
     options = _with_prompt(backbone, options or Options())
     origin = origin_of(backbone, dataset, options, subpixel)
-    run = _Run(backbone, options, subpixel, MapCache(cache_bytes))
+    run = _Run(backbone, dataset, options, subpixel, MapCache(cache_bytes))
     kept = PredictionFile.open(file, origin) if file else None
     return _predict(dataset, origin, kept, run.predict, skip_bad, tell)
 
@@ -202,6 +202,7 @@ class _Run:
     """A model at work: what it needs for any of its pairs."""
 
     backbone: Backbone
+    dataset: KeypointPairs
     options: Options
     subpixel: Subpixel
     cache: MapCache
@@ -253,7 +254,8 @@ class _Run:
                 maps[key] = cached
                 continue
             try:
-                missing.setdefault(key[1], {})[key] = load_sized(key[0], size_wh)
+                picture = picture_of(self.dataset, key[0], size_wh)
+                missing.setdefault(key[1], {})[key] = picture
             except BadInput as error:
                 if not skip_bad:
                     raise
@@ -265,6 +267,16 @@ class _Run:
                 maps[key] = PreparedMap(fmap)
                 self.cache.put(key, maps[key])
         return maps, bad
+
+
+def picture_of(dataset: KeypointPairs, path: Path, size_wh: SizeWH) -> Picture:
+    """One of a data set's pictures, as its pairs see it.
+
+    Raises:
+        ImageError: it cannot be read.
+        BadInput: its size is not the annotation's.
+    """
+    return dataset.crops[path] if path in dataset.crops else load_sized(path, size_wh)
 
 
 def load_sized(path: Path, size_wh: SizeWH) -> Picture:

@@ -16,21 +16,24 @@ Beside every model stands the control that looks at nothing: the first frame's a
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from counterpoint.backbones.base import Backbone
-from counterpoint.backbones.zoo import ModelSpec
 from counterpoint.benchmarks.datasets.davis import DavisSequence, Mask
 from counterpoint.benchmarks.datasets.jhmdb import Clip
-from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform, SizeWH
 from counterpoint.images import Picture
 from counterpoint.options import Options
+from counterpoint.tasks.temporal import (
+    PUBLISHED,
+    Setting,
+    resized,
+    temporal_input,
+)
 from counterpoint.tasks.video import (
     LabelPropagator,
     Propagation,
@@ -40,8 +43,6 @@ from counterpoint.tasks.video import (
     points_of,
 )
 
-DAVIS_SHORT_SIDE = 480
-DAVIS_MULTIPLE = 32
 JHMDB_SIDE = 320
 
 _AT_ONCE = 8  # frames decoded at a time
@@ -49,51 +50,16 @@ _AT_ONCE = 8  # frames decoded at a time
 Joints = Float[np.ndarray, "frames joints 2"]
 
 
-Video = DavisSequence | Clip
+@runtime_checkable
+class Video(Protocol):
+    """Anything with numbered frames."""
+
+    def picture(self, frame: int) -> Picture:
+        """A frame, decoded."""
+        ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What a family of models is evaluated with.
-
-    Attributes:
-        t: time step; None: the model's own.
-        tap: where features are read; None: the model's own.
-        ensemble: draws of noise averaged; None: the model's own.
-        propagation: the parameters.
-    """
-
-    t: int | None = None
-    tap: str | None = None
-    ensemble: int | None = None
-    propagation: Propagation = field(default_factory=lambda: Propagation(temperature=0.1, topk=10))
-
-    def options(self, given: Options) -> Options:
-        """The options given, filled up with the setting's.
-
-        Raises:
-            BadInput: a way to fit pictures other than the protocol's.
-        """
-        if given.fit not in (None, "squash"):
-            raise BadInput(f"expected frames squashed to the protocol's size, got fit {given.fit}")
-        return replace(
-            given,
-            t=self.t if given.t is None else given.t,
-            tap=given.tap or self.tap,
-            ensemble=given.ensemble or self.ensemble,
-            prompt=given.prompt or "",
-            fit="keep",  # frames come at the protocol's size
-        )
-
-
-DAVIS_SETTINGS: Mapping[str, Setting] = {
-    "stable-diffusion": Setting(
-        t=51, tap="up:2", ensemble=8, propagation=Propagation(temperature=0.2, topk=15)
-    ),
-    "adm": Setting(
-        t=51, tap="out:7", ensemble=4, propagation=Propagation(temperature=0.1, topk=10)
-    ),
-}
+DAVIS_SETTINGS = PUBLISHED
 """By family, as the DIFT paper has them; other families have their own defaults, and ADM's
 propagation."""
 
@@ -114,34 +80,7 @@ JHMDB_SETTINGS: Mapping[str, Setting] = {
 }
 """By family."""
 
-_OTHERS = Setting()
-
-
-def setting_of(
-    spec: ModelSpec, settings: Mapping[str, Setting], changes: Mapping[str, Any] | None = None
-) -> Setting:
-    """What a model is evaluated with.
-
-    Args:
-        spec: its row of the zoo.
-        settings: of the benchmark, by family.
-        changes: parameters of `Propagation` to change; those that are None stay.
-    """
-    setting = settings.get(spec.family, _OTHERS)
-    kept = {name: value for name, value in (changes or {}).items() if value is not None}
-    return replace(setting, propagation=replace(setting.propagation, **kept))
-
-
-def davis_input(size_wh: SizeWH, multiple: int = 1) -> SizeWH:
-    """The model's input for a video of DAVIS.
-
-    >>> davis_input((854, 480)), davis_input((480, 854)), davis_input((854, 480), multiple=14)
-    ((832, 480), (480, 832), (826, 476))
-    """
-    short, long = sorted(size_wh)
-    scaled = DAVIS_SHORT_SIDE * long // short // DAVIS_MULTIPLE * DAVIS_MULTIPLE
-    w, h = (scaled, DAVIS_SHORT_SIDE) if size_wh[0] >= size_wh[1] else (DAVIS_SHORT_SIDE, scaled)
-    return w // multiple * multiple, h // multiple * multiple
+davis_input = temporal_input
 
 
 def jhmdb_input(multiple: int = 1) -> SizeWH:
@@ -157,15 +96,6 @@ def stream_features(
     for start in range(0, frames, _AT_ONCE):
         some = range(start, min(start + _AT_ONCE, frames))
         yield from backbone.stream([resized(video.picture(i), input_wh) for i in some], options)
-
-
-def resized(picture: Picture, size_wh: SizeWH) -> Picture:
-    """A picture at another size by OpenCV's bilinear filter, as the original evaluation has it."""
-    import cv2
-
-    if picture.size_wh == size_wh:
-        return picture
-    return Picture(cv2.resize(picture.rgb, size_wh, interpolation=cv2.INTER_LINEAR), picture.name)
 
 
 def track_masks(

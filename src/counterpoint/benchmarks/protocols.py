@@ -128,6 +128,11 @@ _NAMED = (
         alphas=_WILLOW,
         summary="PF-PASCAL, threshold from the target's box; needs its Annotations",
     ),
+    Protocol(
+        name="cub-crops",
+        length="target picture",
+        summary="bird crops of CUB-200-2011, threshold from the crop's side",
+    ),
 )
 
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _NAMED}

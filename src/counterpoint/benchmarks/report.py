@@ -12,6 +12,7 @@ from typing import Any
 from counterpoint.backbones.base import Backbone, library_version
 from counterpoint.benchmarks.controls import hand_made, with_untrained
 from counterpoint.benchmarks.cub_pairs import PROTOCOL, CubCrops, Row, score_prior, score_taps
+from counterpoint.benchmarks.datasets.keypoints import Skipped
 from counterpoint.benchmarks.taps import blocks, require_taps
 from counterpoint.options import Options
 
@@ -38,6 +39,7 @@ class CubReport:
         seed: of pairs, noise and random weights.
         version: counterpoint's.
         rows: controls first.
+        skipped: pictures that could not be used, and why.
     """
 
     protocol: str
@@ -52,6 +54,7 @@ class CubReport:
     seed: int
     version: str
     rows: tuple[Row, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, ready for JSON; without the counts of single pairs."""
@@ -67,6 +70,7 @@ class CubReport:
             f"{self.protocol}: PCK@{self.alpha:g} of the crop's side, per point, in per cent "
             f"± half its 95 % interval; {self.pairs} pairs, {self.points} points, "
             f"{self.pictures} pictures, {self.crop_px} px crops, seed {self.seed}"
+            + (f", {len(self.skipped)} pictures skipped" if self.skipped else "")
         )
 
 
@@ -77,6 +81,7 @@ def cub_report(
     timesteps: Sequence[int] = (),
     taps: Sequence[str] | None = None,
     options: Options | None = None,
+    skipped: tuple[Skipped, ...] = (),
     tell: Tell | None = None,
 ) -> CubReport:
     """Score a model and its controls.
@@ -87,6 +92,7 @@ def cub_report(
         timesteps: by default the model's own.
         taps: by default the blocks of the network, not its single layers.
         options: the rest; its seed should be the benchmark's.
+        skipped: pictures that the reader left out.
         tell: called with a few words before each part of the work.
 
     Raises:
@@ -107,6 +113,7 @@ def cub_report(
         seed=benchmark.seed,
         version=library_version(),
         rows=tuple(rows),
+        skipped=skipped,
     )
 
 

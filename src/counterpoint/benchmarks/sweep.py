@@ -22,38 +22,25 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from math import ceil
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from counterpoint.backbones.base import Backbone, library_version
 from counterpoint.benchmarks.datasets.keypoints import plain
 from counterpoint.benchmarks.metrics import PCK, Estimate
-from counterpoint.benchmarks.pairs import CACHE_BYTES, takes_prompt
+from counterpoint.benchmarks.pairs import CACHE_BYTES
 from counterpoint.benchmarks.protocols import require_scorable
-from counterpoint.benchmarks.report import Cells
-from counterpoint.benchmarks.sweep_rows import (
-    NOT_COUNTED,
-    Course,
-    Row,
-    RowCounts,
-    RowRun,
-    passes_a_row,
-)
-from counterpoint.benchmarks.taps import blocks, require_taps
+from counterpoint.benchmarks.sweep_plan import BLANK, Grid
+from counterpoint.benchmarks.sweep_result import Cell, Sweep
+from counterpoint.benchmarks.sweep_rows import NOT_COUNTED, Course, Row, RowCounts, RowRun
 from counterpoint.errors import BadInput, StorageError
 from counterpoint.features import Provenance
 from counterpoint.files import write_text
-from counterpoint.geometry import SizeWH
-from counterpoint.images import Picture
 from counterpoint.options import Options
 from counterpoint.store import comparable
-
-FORMAT = "counterpoint/sweep/1"
 
 LEAST_PROBE = 10
 """Pairs below which nothing is dropped."""
@@ -62,247 +49,6 @@ _AXES = ("tap", "timesteps", "ensemble", "prompt", "picture_sha256")
 
 Tell = Callable[[str], None]
 """Hears what is being done now."""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Every setting of a sweep.
-
-    Attributes:
-        rows: what forward passes depend on.
-        taps: where features are read in each, "up:1+up:2" for two joined.
-    """
-
-    rows: tuple[Row, ...]
-    taps: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """The score of one setting, in per cent.
-
-    Attributes:
-        t: time step; None: no noise.
-        tap: where features were read.
-        ensemble: draws averaged.
-        prompt: text condition.
-        pairs: scored; fewer than the sweep's where dropped.
-        points: of these.
-        per_point: correct points over all (micro).
-        per_image: mean over pairs.
-        macro: mean over categories.
-        dropped: given up after a few pairs, see `counterpoint.benchmarks.sweep`.
-    """
-
-    t: int | None
-    tap: str
-    ensemble: int
-    prompt: str
-    pairs: int
-    points: int
-    per_point: Estimate
-    per_image: Estimate
-    macro: Estimate
-    dropped: bool
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """The result.
-
-    Attributes:
-        dataset: its name.
-        protocol: its name.
-        rule: when a point is correct.
-        alpha: threshold.
-        model: whose features.
-        weights_sha256: of the model's weights.
-        pairs: asked for.
-        points: over all pairs.
-        pictures: that occur in pairs.
-        pairs_sha256: fingerprint of the list of pairs.
-        seed: of the noise and the intervals.
-        drop_after: pairs after which hopeless cells were dropped; None: none was.
-        version: counterpoint's.
-        cells: every one of the grid, rows first.
-        settings: what was the same in all of them.
-    """
-
-    dataset: str
-    protocol: str
-    rule: str
-    alpha: float
-    model: str
-    weights_sha256: str
-    pairs: int
-    points: int
-    pictures: int
-    pairs_sha256: str
-    seed: int
-    drop_after: int | None
-    version: str
-    cells: tuple[Cell, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values, ready for JSON."""
-        return {"format": FORMAT, **plain(asdict(self))}
-
-    @property
-    def best(self) -> Cell:
-        """The cell with the highest figure per point, of those that were not dropped."""
-        return max((c for c in self.cells if not c.dropped), key=lambda c: c.per_point.value)
-
-    @property
-    def title(self) -> str:
-        """One line that says what the figures are."""
-        return (
-            f"{self.model} on {self.dataset}: PCK@{self.alpha:g}, protocol {self.protocol} "
-            f"({self.rule}), per point, in per cent ± half its 95 % interval; {self.pairs} pairs, "
-            f"{self.points} points, {self.pictures} pictures, seed {self.seed}"
-        )
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a reader of the table needs to know beside it."""
-        best, dropped = self.best, sum(cell.dropped for cell in self.cells)
-        setting = Row(best.t, best.ensemble, best.prompt).words
-        found = [
-            f"Best of {len(self.cells)} settings: {best.tap}, {setting}: {figure(best)}. Chosen "
-            "on these very pairs: to report it, score it on others."
-        ]
-        if dropped:
-            found.append(
-                f"{MARK} {dropped} settings dropped after {self.drop_after} pairs, of which these "
-                "figures are: their interval lay below the best one's."
-            )
-        return tuple(found)
-
-
-MARK = "(dropped)"
-"""Stands beside the figure of a cell that was dropped."""
-
-
-def figure(cell: Cell) -> str:
-    """A cell's figure with its interval, and its mark."""
-    interval = cell.per_point.interval
-    text = f"{cell.per_point.value:.1f} ± {(interval.high - interval.low) / 2:.1f}"
-    return f"{text} {MARK}" if cell.dropped else text
-
-
-def make_grid(
-    backbone: Backbone,
-    course: Course,
-    *,
-    timesteps: Sequence[int] = (),
-    taps: Sequence[str] = (),
-    ensembles: Sequence[int] = (),
-    prompts: Sequence[str] = (),
-) -> Grid:
-    """Every combination; what is not given is the model's own, taps the ends of its blocks.
-
-    Raises:
-        UnknownName: no such tap.
-        BadInput: a time step or ensemble for a model without noise, a prompt for one without text.
-    """
-    own = backbone.provenance(_BLANK, Options())
-    if not own.timesteps and (timesteps or ensembles):
-        name = backbone.spec.name
-        raise BadInput(f"expected no --t and --ensemble for {name}, which sees no noise")
-    if prompts and not takes_prompt(backbone.spec):
-        raise BadInput(f"expected no --prompt for {backbone.spec.name}, which takes none")
-    steps: Sequence[int | None] = [*timesteps] or [*own.timesteps] or [None]
-    usual = course.prompt if course.prompt and takes_prompt(backbone.spec) else own.prompt
-    for t in steps:
-        for n in ensembles:
-            Options(t=t, ensemble=n)  # says what is wrong with them
-    rows = [
-        Row(t, n, prompt)
-        for prompt in prompts or [usual]
-        for n in ensembles or [own.ensemble]
-        for t in steps
-    ]
-    names = require_taps(backbone, tuple(taps) or blocks(backbone))
-    return Grid(tuple(dict.fromkeys(rows)), tuple(dict.fromkeys(names)))
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a sweep will take, said before it starts.
-
-    Attributes:
-        rows: of the grid.
-        taps: of each.
-        passes: forward passes in all, a batch of one each.
-        pictures: of the data set.
-        all_bytes: of the maps of every picture at every tap of a row.
-        held_bytes: how many of them are kept.
-        again: how often a picture goes through the network in a row, on average.
-    """
-
-    rows: int
-    taps: int
-    passes: int
-    pictures: int
-    all_bytes: int
-    held_bytes: int
-    again: float
-
-    @property
-    def words(self) -> str:
-        """In one or two sentences."""
-        text = (
-            f"{self.rows} rows x {self.taps} taps, {self.pictures} pictures: {self.passes} forward "
-            f"passes; the maps of a row take {self.all_bytes / 2**30:.2f} GiB"
-        )
-        if self.again > 1:
-            text += (
-                f", of which {self.held_bytes / 2**30:.3g} GiB are held: each picture goes through "
-                f"{self.again:.1f} times a row; --memory {ceil(self.all_bytes / 2**30)} would "
-                "make it once"
-            )
-        return text
-
-
-def plan_sweep(
-    backbone: Backbone,
-    course: Course,
-    grid: Grid,
-    options: Options,
-    cache_bytes: int = CACHE_BYTES,
-) -> Plan:
-    """How many forward passes and how much memory, if nothing is done yet."""
-    asked = backbone.provenance(_BLANK, replace(options, t=None, tap=None)).size_wh
-    taps = {tap.name: tap for tap in backbone.taps}
-
-    def picture_bytes(size_wh: SizeWH) -> int:
-        w, h = asked or size_wh
-        total = 0
-        for name in grid.taps:
-            parts = [taps[single] for single in name.split("+")]
-            cells = max(ceil(w / p.stride_px) * ceil(h / p.stride_px) for p in parts)
-            channels = sum(part.channels for part in parts)
-            total += 4 * cells * (channels + 64) + 4 * size_wh[0] * size_wh[1]
-        return total
-
-    sizes = {
-        path: size_wh
-        for pair in course.dataset.pairs
-        for path, size_wh in (
-            (pair.source, pair.source_size_wh),
-            (pair.target, pair.target_size_wh),
-        )
-    }
-    passes = passes_a_row(course, picture_bytes, cache_bytes)
-    return Plan(
-        rows=len(grid.rows),
-        taps=len(grid.taps),
-        passes=passes * sum(row.ensemble for row in grid.rows),
-        pictures=len(sizes),
-        all_bytes=sum(picture_bytes(size_wh) for size_wh in sizes.values()),
-        held_bytes=cache_bytes,
-        again=passes / len(sizes),
-    )
 
 
 def run_sweep(
@@ -365,12 +111,9 @@ def sweep_settings(backbone: Backbone, course: Course, options: Options) -> dict
             "protocol": course.protocol.name,
             "rule": course.protocol.rule,
             "alpha": course.alpha,
-            **_fixed(backbone.provenance(_BLANK, replace(options, t=None, tap=None))),
+            **_fixed(backbone.provenance(BLANK, replace(options, t=None, tap=None))),
         }
     )
-
-
-_BLANK = Picture(np.zeros((1, 1, 3), np.uint8))
 
 
 def _fixed(provenance: Provenance) -> dict[str, Any]:
@@ -565,34 +308,3 @@ def _result(
         cells=tuple(cells),
         settings=settings,
     )
-
-
-def cells(sweep: Sweep) -> Cells:
-    """The figures, taps down and time steps across."""
-    steps = list(dict.fromkeys(cell.t for cell in sweep.cells))
-    lines: dict[tuple[str, str, str], dict[int | None, str]] = {}
-    for cell in sweep.cells:
-        key = (cell.tap, str(cell.ensemble), cell.prompt)
-        lines.setdefault(key, {})[cell.t] = figure(cell)
-    header = ("tap", "ensemble", "prompt", *(_step(t) for t in steps))
-    rows = tuple((*key, *(line.get(t, "") for t in steps)) for key, line in lines.items())
-    return Cells(header, rows)
-
-
-def markdown(sweep: Sweep, pictures: Sequence[str] = ()) -> str:
-    """The result as a page; ``pictures`` are figures' file names beside it."""
-    parts = [sweep.title, cells(sweep).markdown().strip(), *sweep.notes]
-    parts += [f"![{Path(name).stem}]({name})" for name in pictures]
-    return "\n\n".join(parts) + "\n"
-
-
-def write_sweep(sweep: Sweep, out: Path, pictures: Sequence[str] = ()) -> tuple[Path, ...]:
-    """Write ``sweep.json`` and ``sweep.md``."""
-    paths = out / "sweep.json", out / "sweep.md"
-    write_text(paths[0], json.dumps(sweep.to_dict(), indent=2, allow_nan=False) + "\n")
-    write_text(paths[1], markdown(sweep, pictures))
-    return paths
-
-
-def _step(t: int | None) -> str:
-    return "no noise" if t is None else f"t={t}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from counterpoint.benchmarks.sweep import Cell, Sweep
+from counterpoint.benchmarks.sweep_result import Cell, Sweep
 from counterpoint.charts import Curve, draw_curves, draw_heat_map
 
 MOST_CURVES = 7

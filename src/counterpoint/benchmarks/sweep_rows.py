@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Int
 
 from counterpoint.backbones.base import Backbone
+from counterpoint.benchmarks.cub_keypoints import crops_as_pairs
 from counterpoint.benchmarks.cub_pairs import PROTOCOL, CubCrops
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
 from counterpoint.benchmarks.metrics import correct_points
@@ -30,7 +31,7 @@ from counterpoint.benchmarks.pairs import (
     size_bytes,
     takes_prompt,
 )
-from counterpoint.benchmarks.protocols import Protocol
+from counterpoint.benchmarks.protocols import Protocol, find_protocol
 from counterpoint.errors import StorageError
 from counterpoint.features import join
 from counterpoint.files import write_text
@@ -41,9 +42,7 @@ from counterpoint.options import Options
 
 FORMAT = "counterpoint/sweep-row/1"
 
-CUB_CROPS = Protocol(
-    name=PROTOCOL, length="target picture", summary="bird crops, threshold from the crop's side"
-)
+CUB_CROPS = find_protocol(PROTOCOL)
 
 NOT_COUNTED = -1
 
@@ -78,7 +77,9 @@ class Course:
     def hits(self, pair: KeypointPair, maps: Mapping[Path, PreparedMap]) -> int:
         """How many of a pair's points are found by nearest neighbours of these maps."""
         inside_px = pair.source_px.clip(0, np.asarray(pair.source_size_wh) - 1)
-        found = match(maps[pair.source], maps[pair.target], inside_px, cycle=False)
+        found = match(
+            maps[pair.source], maps[pair.target], inside_px, cycle=False, margin_radius=None
+        )
         threshold_px = self.alpha * self.protocol.length_px(pair)
         strict = self.protocol.strict
         hits = correct_points(found.target_px, pair.target_px, threshold_px, strict=strict)
@@ -95,25 +96,8 @@ def keypoint_course(
 
 def crop_course(benchmark: CubCrops) -> Course:
     """Bird crops (protocol `cub-crops`), with the same pairs and figures as `score_taps`."""
-    paths = [crop.bird.path for crop in benchmark.crops]
-    pairs = tuple(
-        KeypointPair(
-            id=f"{pair.source}-{pair.target}",
-            category="bird",
-            source=paths[pair.source],
-            target=paths[pair.target],
-            source_size_wh=benchmark.crops[pair.source].size_wh,
-            target_size_wh=benchmark.crops[pair.target].size_wh,
-            source_px=benchmark.source_px(pair),
-            target_px=benchmark.target_px(pair),
-        )
-        for pair in benchmark.pairs
-    )
-    name = f"CUB-200-2011 bird crops, {len(pairs)} pairs drawn with seed {benchmark.seed}"
-    root = Path(paths[0]).parent.parent
-    dataset = KeypointPairs(name, root, {"reader": "cub"}, pairs)
-    pictures = {paths[index]: picture for index, picture in benchmark.pictures.items()}
-    return Course(dataset, CUB_CROPS, benchmark.alpha, pictures)
+    dataset = crops_as_pairs(benchmark)
+    return Course(dataset, CUB_CROPS, benchmark.alpha, dataset.crops)
 
 
 @dataclass(frozen=True)

@@ -1,27 +1,28 @@
 """`counterpoint align`: the homography, fundamental or essential matrix between two pictures."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from counterpoint.cli.common import (
-    DEFAULTS,
-    ModelOptions,
-    console,
-    open_model,
-    output_folder,
-    print_json,
-)
+from counterpoint.cli.common import DEFAULTS, ModelOptions, console, output_folder, print_json
+from counterpoint.cli.exports import Exports, write_exports
+from counterpoint.cli.keypoints import KeyPointFinder
+from counterpoint.cli.sources import geometric_source
+from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from counterpoint.features import FeatureMap
+    from counterpoint.geometry import SizeWH
     from counterpoint.images import Picture
     from counterpoint.matching import Matches
     from counterpoint.options import Options
     from counterpoint.tasks.homography import Estimate, NoEstimate
+    from counterpoint.tasks.local_features import KeyPoints
 
 DRAWN = 120
 """Matches in the picture of the inliers, at most."""
@@ -32,13 +33,16 @@ class Matching:
     """How the pictures are matched.
 
     Attributes:
-        keypoints: where features are compared; the points of a grid are sought among all pixels
-            of TARGET.
+        keypoints: where features are compared: sift, orb or grid (its points are sought among all
+            pixels of the other picture); or files of key points: an .npz a picture, a folder of
+            them, or an .h5 as hloc's.
         count: key points a picture, at most.
         metric: of the features.
     """
 
-    keypoints: Literal["sift", "orb", "grid"] = "sift"
+    keypoints: Annotated[list[str], Parameter(negative="", consume_multiple=True)] = field(
+        default_factory=lambda: ["sift"]
+    )
     count: int = 1000
     metric: Literal["cosine", "l2"] = "cosine"
 
@@ -76,6 +80,8 @@ def align(
     *,
     json: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
+    export: Exports = None,
+    features: Path | None = None,
     matching: Matched = _USUAL,
     fitting: Fitted = _PLANE,
     options: ModelOptions = DEFAULTS,
@@ -98,16 +104,25 @@ def align(
         Print JSON.
     out
         A folder for pictures: the matches that agree, and of a homography SOURCE over TARGET.
+    export
+        Write into OUT for other tools; see `counterpoint scene`.
+    features
+        The folder of `extract`'s files for both pictures: no model is run.
     """
     from counterpoint.images import load_picture
 
     pictures = load_picture(source), load_picture(target)
     cameras = _cameras(fitting, pictures)
     place = output_folder(out) if out else None
-    counts, matches = _match(pictures, matching, options)
+    if export and not place:
+        raise BadInput("expected a folder, --out, for --export")
+    seen = _see(pictures, [source, target], matching, features, options)
+    matches = _match(seen, matching)
     found = _fit(matches, fitting, cameras)
     written = _draw(place, pictures, matches, found) if place else []
-    result = _result(pictures, options.model, counts, matches, found, fitting, written)
+    exported = _export(place, seen, matches, found, fitting, export) if place and export else []
+    result = _result(pictures, options.model, seen, matches, found, fitting, written)
+    result["exported"] = [str(path) for path in exported]
     if json:
         print_json(result)
     else:
@@ -118,37 +133,60 @@ def align(
 def _cameras(
     fitting: Fitting, pictures: "tuple[Picture, Picture]"
 ) -> "tuple[np.ndarray, np.ndarray] | None":
-    import numpy as np
-
-    from counterpoint.errors import BadInput
-
     if fitting.relation != "essential":
         return None
     focal = fitting.focal or []
     if len(focal) not in (1, 2) or min(focal) <= 0:
         raise BadInput("expected --focal in pixels, one or two above 0, for an essential matrix")
-    lengths = (focal[0], focal[-1])
     first, second = (
-        np.array([[f, 0, (p.size_wh[0] - 1) / 2], [0, f, (p.size_wh[1] - 1) / 2], [0, 0, 1]])
-        for f, p in zip(lengths, pictures, strict=True)
+        camera_matrix(f, p.size_wh) for f, p in zip((focal[0], focal[-1]), pictures, strict=True)
     )
     return first, second
 
 
-def _match(
-    pictures: "tuple[Picture, Picture]", matching: Matching, options: "Options"
-) -> "tuple[tuple[int, int | None], Matches]":
-    from counterpoint.matching import mutual_matches
-    from counterpoint.tasks.local_features import detect, geometric_options
+def camera_matrix(focal_px: float, size_wh: "SizeWH") -> "np.ndarray":
+    """Intrinsic matrix of a camera whose principal point is the picture's centre."""
+    import numpy as np
 
-    backbone = open_model(options)
-    a, b = backbone.extract(list(pictures), geometric_options(backbone.spec, options))
-    first = detect(pictures[0], matching.keypoints, matching.count)
-    if matching.keypoints == "grid":
-        # Two grids would agree best on no motion at all; every pixel of the target may answer.
-        return (len(first), None), mutual_matches(a, b, first, metric=matching.metric)
-    second = detect(pictures[1], matching.keypoints, matching.count)
-    return (len(first), len(second)), mutual_matches(a, b, first, second, metric=matching.metric)
+    width, height = size_wh
+    return np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """One picture, its features, and where they are compared (None: at every pixel)."""
+
+    path: Path
+    picture: "Picture"
+    fmap: "FeatureMap"
+    points: "KeyPoints | None"
+
+
+def _see(
+    pictures: "tuple[Picture, Picture]",
+    paths: list[Path],
+    matching: Matching,
+    features: Path | None,
+    options: "Options",
+) -> tuple[Seen, Seen]:
+    source = geometric_source(options, features, paths)
+    finder = KeyPointFinder(matching.keypoints, matching.count, 2)
+    maps = list(source.stream(pictures))
+    first = finder.find(pictures[0], 0)
+    # Two grids would agree best on no motion at all; every pixel of the target may answer.
+    second = None if finder.grid else finder.find(pictures[1], 1)
+    return (
+        Seen(paths[0], pictures[0], maps[0], first),
+        Seen(paths[1], pictures[1], maps[1], second),
+    )
+
+
+def _match(seen: tuple[Seen, Seen], matching: Matching) -> "Matches":
+    from counterpoint.matching import mutual_matches
+
+    a, b = seen
+    ends = [None if one.points is None else one.points.points_px for one in seen]
+    return mutual_matches(a.fmap, b.fmap, *ends, metric=matching.metric)
 
 
 def _fit(
@@ -160,6 +198,38 @@ def _fit(
     robust = Robust(method=fitting.estimator, threshold_px=fitting.threshold)
     found = estimate(*ends, fitting.relation, robust, cameras=cameras)
     return supported(found, *ends, matches.target_size_wh, fitting.threshold)
+
+
+def _export(
+    place: Path,
+    seen: tuple[Seen, Seen],
+    matches: "Matches",
+    found: "Estimate | NoEstimate",
+    fitting: Fitting,
+    export: Sequence[str],
+) -> list[Path]:
+    """The one pair as a scene of two views."""
+    import numpy as np
+
+    from counterpoint.cli.exports import names_below
+    from counterpoint.tasks.local_features import KeyPoints
+    from counterpoint.tasks.views import ViewPair, indices_of, view_of
+
+    points: list[KeyPoints] = []
+    for one, ends in zip(seen, (matches.source_px, matches.target_px), strict=True):
+        unique = np.unique(ends, axis=0)
+        points.append(one.points or KeyPoints(unique, np.ones(len(unique))))
+    _, names = names_below([one.path for one in seen])
+    views = [view_of(n, one.fmap, p) for n, one, p in zip(names, seen, points, strict=True)]
+    rows = [
+        indices_of(points[0].points_px, matches.source_px),
+        indices_of(points[1].points_px, matches.target_px),
+    ]
+    pair = ViewPair(0, 1, np.stack(rows, axis=1), matches.similarity, found)
+    focal = fitting.focal or [None]
+    return write_exports(
+        place, views, [pair], export, [one.path for one in seen], [focal[0], focal[-1]]
+    )
 
 
 def _draw(
@@ -189,7 +259,7 @@ def _draw(
 def _result(
     pictures: "tuple[Picture, Picture]",
     model: str,
-    counts: tuple[int, int | None],
+    seen: tuple[Seen, Seen],
     matches: "Matches",
     found: "Estimate | NoEstimate",
     fitting: Fitting,
@@ -202,7 +272,7 @@ def _result(
         "source": pictures[0].name,
         "target": pictures[1].name,
         "model": model,
-        "keypoints": list(counts),
+        "keypoints": [None if one.points is None else len(one.points) for one in seen],
         "matches": len(matches),
         "inliers": 0 if none else found.support,
         "relation": fitting.relation,
@@ -220,11 +290,11 @@ def _print(result: dict[str, Any]) -> None:
     first, second = result["keypoints"]
     points = f"{first} grid points" if second is None else f"{first} and {second} key points"
     counts = f"{points}, {result['matches']} mutual matches"
-    if not result["matrix"]:
+    if result["matrix"]:
+        shown.print(f"{counts}, {result['inliers']} inliers; {result['relation']}:")
+        for row in result["matrix"]:
+            shown.print("  " + " ".join(f"{number:14.7g}" for number in row))
+    else:
         shown.print(f"{counts}; no {result['relation']}: {result['reason']}", soft_wrap=True)
-        return
-    shown.print(f"{counts}, {result['inliers']} inliers; {result['relation']}:")
-    for row in result["matrix"]:
-        shown.print("  " + " ".join(f"{number:14.7g}" for number in row))
-    for path in result["pictures"]:
-        shown.print(f"wrote {path}")
+    for path in [*result["pictures"], *result["exported"]]:
+        shown.print(f"wrote {path}", soft_wrap=True)

@@ -1,17 +1,21 @@
 """`counterpoint bench`: correspondence measured on real pictures, beside its controls."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cyclopts
 from cyclopts import Parameter
 
-from counterpoint.cli.common import console, open_model
-from counterpoint.options import Dtype, Options
+from counterpoint.cli.common import console, open_model, output_folder
+from counterpoint.cli.results import Results, show_report
+from counterpoint.errors import BadInput
+from counterpoint.options import Dtype, Noise, Options
 
 if TYPE_CHECKING:
     from counterpoint.backbones.base import Backbone
+    from counterpoint.benchmarks.cub_pairs import CubCrops
     from counterpoint.benchmarks.report import CubReport
 
 Half = Literal["even", "odd"]
@@ -34,6 +38,15 @@ _VIDEOS = {
 }
 for _name, _help in _VIDEOS.items():
     bench.command(f"counterpoint.cli.bench_video:{_name}", name=_name, help=_help)
+_TRACKS = {
+    "tapvid": "Points followed through videos, TAP-Vid.",
+    "badja": "Animals' joints followed through videos, BADJA.",
+}
+for _name, _help in _TRACKS.items():
+    bench.command(f"counterpoint.cli.bench_tracks:{_name}", name=_name, help=_help)
+bench.command(
+    "counterpoint.cli.bench_tss:tss", name="tss", help="Dense flow of foreground pixels on TSS."
+)
 bench.command(
     "counterpoint.cli.bench_hpatches:hpatches",
     name="hpatches",
@@ -48,23 +61,28 @@ def cub(
     model: str = "small",
     t: Annotated[list[int] | None, Several] = None,
     tap: Annotated[list[str] | None, Several] = None,
-    pairs: int = 600,
-    crop: int = 64,
+    pairs: int | None = None,
+    crop: int | None = None,
+    subsets: Path | None = None,
     classes: Annotated[list[str] | None, Several] = None,
     half: Half | None = None,
     size: str | None = None,
     ensemble: int | None = None,
+    noise: Noise = "added",
     prompt: str | None = None,
     seed: int = 0,
     device: str | None = None,
     dtype: Dtype | None = None,
+    out: Path | None = None,
     json: Path | None = None,
     markdown: Path | None = None,
+    skip_bad: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
-    """The same part on another bird: PCK on CUB-200-2011 (protocol cub-crops).
+    """The same part on another bird: PCK on CUB-200-2011 (protocol cub-crops, cub-subsets).
 
     Random pairs of square bird crops, exact nearest neighbours, PCK@0.1 of the crop's side, with
     the controls (same position, colours, dense SIFT, the network untrained) on the same pairs.
+    With --subsets the published protocol: all ordered pairs of each list of pictures.
 
     Parameters
     ----------
@@ -78,9 +96,13 @@ def cub(
         Where features are read, "up:1+up:2" for two joined; "all" for every tap. By default the
         ends of the network's blocks.
     pairs
-        How many pairs.
+        How many pairs; by default 600.
     crop
-        Side of the bird crops, pixels.
+        Side of the bird crops, pixels; by default 64.
+    subsets
+        Lists of pictures: a folder of text files, as Neural Congealing publishes its 14
+        (cub_subset_0_original_paths.txt), a line a picture; or one file in which a blank line ends
+        a list. Papers report the mean over these.
     classes
         Only these classes, by name ("001.Black_footed_Albatross").
     half
@@ -89,6 +111,9 @@ def cub(
         Model input in pixels, such as 64 or 128x128; by default the model's own.
     ensemble
         How many draws of noise are averaged.
+    noise
+        What the model is shown at t: the picture with noise (added), the same without its random
+        part (zero: scaled down), or the picture as it is (none).
     prompt
         Text condition, for models that take one.
     seed
@@ -97,10 +122,16 @@ def cub(
         cpu, cuda, mps; by default the best there is.
     dtype
         Of the network.
+    out
+        Keep the model's predictions in this folder, at the first time step and tap asked for: for
+        `counterpoint score` and `counterpoint failures`.
     json
         Write all figures here.
     markdown
         Write the table here.
+    skip_bad
+        List pictures that are missing or smaller than their annotations (with --subsets, subsets
+        that have such a picture) beside the figures, instead of stopping at the first.
     """
     from counterpoint.backbones.base import check_t
     from counterpoint.benchmarks.cub_pairs import prepare
@@ -111,6 +142,7 @@ def cub(
         model=model,
         size=size,
         ensemble=ensemble,
+        noise=noise,
         prompt=prompt,
         seed=seed,
         device=device,
@@ -118,7 +150,15 @@ def cub(
     )
     steps = [check_t(step) for step in t or []]
     backbone = open_model(options)
-    birds = read_cub(data, classes)
+    if subsets:
+        if (pairs, crop, classes, half, out) != (None,) * 5:
+            raise BadInput(
+                "expected no --pairs, --crop, --classes, --half and --out with --subsets"
+            )
+        results = Results(json=json, markdown=markdown, skip_bad=skip_bad)
+        return _subsets(backbone, data, subsets, steps, _taps(backbone, tap), options, results)
+    birds = read_cub(data, classes, skip_bad=skip_bad)
+    pairs, crop = 600 if pairs is None else pairs, 64 if crop is None else crop
     benchmark = prepare(birds.half(half) if half else birds, pairs=pairs, size_px=crop, seed=seed)
     with console().status("scoring") as status:
         report = cub_report(
@@ -127,11 +167,65 @@ def cub(
             timesteps=steps,
             taps=_taps(backbone, tap),
             options=options,
+            skipped=birds.skipped,
             tell=lambda words: status.update(f"scoring {words}"),
         )
     _show(report)
     _write(report, json, markdown)
+    if out:
+        request = {"pairs": pairs, "crop": crop, "half": half, "seed": seed}
+        request |= {"categories": classes, "skip_bad": skip_bad}
+        first = options.but(t=steps[0] if steps else None, tap=tap[0] if tap else None)
+        _keep_predictions(backbone, benchmark, birds.part_names, request, first, output_folder(out))
     return 0
+
+
+def _subsets(
+    backbone: "Backbone",
+    data: Path,
+    lists: Path,
+    steps: Sequence[int],
+    taps: Sequence[str] | None,
+    options: Options,
+    results: Results,
+) -> int:
+    """Protocol cub-subsets."""
+    from counterpoint.benchmarks.cub_subsets import read_subsets, subset_report, tables
+    from counterpoint.benchmarks.datasets.cub import read_cub
+
+    subsets, birds = read_subsets(lists), read_cub(data)
+    with console().status("scoring") as status:
+        report = subset_report(
+            backbone,
+            birds,
+            subsets,
+            timesteps=steps,
+            taps=taps,
+            options=options,
+            skip_bad=results.skip_bad,
+            tell=lambda words: status.update(f"scoring {words}"),
+        )
+    show_report(report.title, tables(report), report.lines, report.to_dict(), results)
+    return 0
+
+
+def _keep_predictions(
+    backbone: "Backbone",
+    benchmark: "CubCrops",
+    part_names: Sequence[str],
+    request: dict[str, Any],
+    options: Options,
+    out: Path,
+) -> None:
+    """Predictions in a file, as the other key point benchmarks keep them."""
+    from counterpoint.benchmarks.cub_keypoints import crops_as_pairs
+    from counterpoint.benchmarks.pair_report import methods, slug
+
+    dataset = crops_as_pairs(benchmark, part_names, **request)
+    options = options.but(tap=None) if options.tap == "all" else options
+    for made in methods(backbone, dataset, options, controls=False, out=out):
+        name = slug(f"{dataset.name} {made.origin.method}")
+        console().print(f"wrote {out / name}.safetensors")
 
 
 @bench.command
@@ -205,6 +299,8 @@ def _show(report: "CubReport") -> None:
     for row in arranged.rows:
         table.add_row(*row)
     console().print(table)
+    for bad in report.skipped:
+        console().print(f"skipped {bad.id}: {bad.reason}")
 
 
 def _write(report: "CubReport", as_json: Path | None, as_markdown: Path | None) -> None:

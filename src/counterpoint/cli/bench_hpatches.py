@@ -1,6 +1,5 @@
 """`counterpoint bench hpatches`: homographies between pictures of a plane."""
 
-import json as json_format
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, print_tables
+from counterpoint.cli.results import write_report
 
 if TYPE_CHECKING:
     from counterpoint.benchmarks.hpatches_report import HPatchesReport
@@ -84,7 +84,8 @@ def hpatches(
     Parameters
     ----------
     data
-        The folder that holds v_* and i_*: hpatches-sequences-release.
+        The folder that holds v_* and i_* (hpatches-sequences-release), or Oxford's sequences in
+        their own layout (graf/img1.ppm, graf/H1to2p), or one sequence's folder.
     protocol
         hpatches-dift squashes to 768 x 768 and reads descriptors as DIFT's code does,
         hpatches-exact reads them where the key points are.
@@ -97,7 +98,7 @@ def hpatches(
     """
     from counterpoint.benchmarks.datasets.hpatches import read_hpatches
     from counterpoint.benchmarks.hpatches_bench import DETECTORS, Setting
-    from counterpoint.benchmarks.hpatches_report import hpatches_report
+    from counterpoint.benchmarks.hpatches_report import hpatches_report, tables
 
     points = matching.keypoints
     setting = Setting(
@@ -127,8 +128,11 @@ def hpatches(
             skip_bad=selection.skip_bad,
             tell=lambda words: status.update(words),
         )
-    _show(report)
-    _write(report, json, markdown)
+    lines = _left_out(report)
+    print_tables(report.title, tables(report), lines)
+    write_report(
+        report.title, tables(report), lines, report.to_dict(), json=json, markdown=markdown
+    )
     return 0
 
 
@@ -141,31 +145,9 @@ def _folder(name: str) -> Path:
     return folder
 
 
-def _show(report: "HPatchesReport") -> None:
-    from counterpoint.benchmarks.hpatches_report import tables
-
-    print_tables(report.title, tables(report), _left_out(report))
-
-
 def _left_out(report: "HPatchesReport") -> list[str]:
     lines = [f"skipped {bad.id}: {bad.reason}" for bad in report.skipped]
     if report.left_out:
         names = ", ".join(report.left_out)
         lines.append(f"left out, as papers do: {names}; --all-sequences takes them in")
     return lines
-
-
-def _write(report: "HPatchesReport", as_json: Path | None, as_markdown: Path | None) -> None:
-    from counterpoint.benchmarks.hpatches_report import tables
-    from counterpoint.files import write_text
-
-    if as_json:
-        text = json_format.dumps(report.to_dict(), indent=2, allow_nan=False)
-        write_text(as_json, text + "\n")
-    if as_markdown:
-        parts = [report.title + "\n", *(table.markdown() for table in tables(report))]
-        parts += [f"- {line}\n" for line in _left_out(report)]
-        write_text(as_markdown, "\n".join(parts))
-    for path in (as_json, as_markdown):
-        if path:
-            console().print(f"wrote {path}")

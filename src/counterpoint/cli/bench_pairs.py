@@ -3,7 +3,7 @@
 import json as json_format
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -76,11 +76,34 @@ class Running:
     no_controls: Annotated[bool, Parameter(negative="")] = False
 
 
+Graded = list[Literal["easy", "medium", "hard"]] | None
+Sided = list[Literal["none", "source", "target", "both"]] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difficulty:
+    """Only pairs of these levels of SPair-71k's flags; by default of all.
+
+    Attributes:
+        viewpoint: how different the viewpoints are.
+        scale: how different the sizes are.
+        truncation: in which picture part of the thing is cut off.
+        occlusion: in which picture part of it is hidden.
+    """
+
+    viewpoint: Annotated[Graded, Several] = None
+    scale: Annotated[Graded, Several] = None
+    truncation: Annotated[Sided, Several] = None
+    occlusion: Annotated[Sided, Several] = None
+
+
+Flagged = Annotated[Difficulty, Parameter(name="*", group="Difficulty")]
 Selected = Annotated[Selection, Parameter(name="*", group="Pairs")]
 Scored = Annotated[Scoring, Parameter(name="*", group="Scores")]
 Run = Annotated[Running, Parameter(name="*", group="Run")]
 
 _ALL = Selection()
+_ANY = Difficulty()
 _USUAL = Scoring()
 _PLAIN = Running()
 
@@ -90,6 +113,7 @@ def spair(
     data: Path,
     split: Literal["trn", "val", "test"] = "test",
     layout: Literal["large", "small"] = "large",
+    difficulty: Flagged = _ANY,
     selection: Selected = _ALL,
     run: Run = _PLAIN,
     scoring: Scored = _USUAL,
@@ -116,6 +140,7 @@ def spair(
         split,
         layout,
         categories=selection.categories,
+        difficulty={flag: levels for flag, levels in asdict(difficulty).items() if levels},
         limit=selection.limit,
         skip_bad=selection.skip_bad,
     )
@@ -242,17 +267,14 @@ def score(
         List pairs that a protocol cannot score, instead of stopping at the first.
     """
     from counterpoint.benchmarks.pair_report import pair_report
-    from counterpoint.benchmarks.pair_sets import read_again
+    from counterpoint.benchmarks.pair_sets import read_same
     from counterpoint.benchmarks.predictions import read_predictions
 
     made = [read_predictions(path) for path in (predictions, *more)]
-    dataset = read_again(data, made[0].origin.request)
-    for path, one in zip((predictions, *more), made, strict=True):
+    dataset = read_same(data, made[0].origin, predictions)
+    for path, one in zip(more, made[1:], strict=True):
         if one.origin.pairs_sha256 != dataset.fingerprint:
-            raise BadInput(
-                f"expected predictions of the pairs at {data} ({dataset.name}), got {path}, made "
-                f"of others ({one.origin.dataset}); give the folder that they were made from"
-            )
+            raise BadInput(f"expected predictions of the pairs of {predictions}, got {path}")
     protocols = _protocols(scoring, str(dataset.request["reader"]))
     report = pair_report(dataset, made, protocols, scoring.alpha, skip_bad=skip_bad)
     _show(report)
@@ -314,7 +336,7 @@ def _protocols(scoring: Scoring, reader: str) -> "list[Protocol]":
 def _show(report: "PairReport") -> None:
     from counterpoint.benchmarks.pair_report import tables
 
-    print_tables(report.title, tables(report), _left_out(report))
+    print_tables(report.title, tables(report, keypoints=40), _left_out(report))
 
 
 def _left_out(report: "PairReport") -> Sequence[str]:

@@ -1,6 +1,5 @@
 """`counterpoint bench davis` and `jhmdb`: masks and joints carried through videos."""
 
-import json as json_format
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, output_folder
+from counterpoint.cli.results import Resulting, Results, show_report
 
 if TYPE_CHECKING:
-    from counterpoint.benchmarks.video_run import VideoRun
+    from counterpoint.benchmarks.video_report import VideoRun
 
 Several = Parameter(negative="", consume_multiple=True)
 
@@ -32,26 +32,7 @@ class Parameters:
     context: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Results:
-    """Where results go.
-
-    Attributes:
-        out: keep the predictions in this folder, to be gone on with after a stop.
-        json: write all figures here.
-        markdown: write the tables here.
-        skip_bad: list videos that cannot be used (damaged masks, masks of another size, objects
-            that the first mask does not have) beside the figures, instead of stopping at the first.
-    """
-
-    out: Path | None = None
-    json: Path | None = None
-    markdown: Path | None = None
-    skip_bad: Annotated[bool, Parameter(negative="")] = False
-
-
 Propagated = Annotated[Parameters, Parameter(name="*", group="Propagation")]
-Resulting = Annotated[Results, Parameter(name="*", group="Results")]
 
 _PAPER = Parameters()
 _SHOWN = Results()
@@ -92,7 +73,13 @@ def davis(
     from counterpoint.benchmarks.video_run import run_davis
 
     dataset = read_davis(
-        data, year, split, sequences=sequences, limit=limit, limit_frames=limit_frames
+        data,
+        year,
+        split,
+        sequences=sequences,
+        limit=limit,
+        limit_frames=limit_frames,
+        skip_bad=results.skip_bad,
     )
     out = output_folder(results.out) if results.out else None
     backbone = open_model(options)
@@ -106,7 +93,7 @@ def davis(
             skip_bad=results.skip_bad,
             tell=lambda words: status.update(words),
         )
-    return _report(run, results)
+    return report_videos(run, results)
 
 
 def jhmdb(
@@ -165,34 +152,12 @@ def jhmdb(
             skip_lost=skip_lost,
             tell=lambda words: status.update(words),
         )
-    return _report(run, results)
+    return report_videos(run, results)
 
 
-def _report(run: "VideoRun", results: Results) -> int:
-    from rich.table import Table
+def report_videos(run: "VideoRun", results: Results) -> int:
+    """Print and write the outcome of a video benchmark; the exit code."""
+    from counterpoint.benchmarks.video_report import tables
 
-    from counterpoint.benchmarks.video_run import tables
-    from counterpoint.files import write_text
-
-    arranged = tables(run)
-    notes = [*run.published, *(f"skipped {one.id}: {one.reason}" for one in run.skipped)]
-    console().print(run.title)
-    for cells in arranged:
-        table = Table(*cells.header)
-        for row in cells.rows:
-            table.add_row(*row)
-        console().print(table)
-    for note in notes:
-        console().print(note)
-    if results.json:
-        text = json_format.dumps(run.to_dict(), indent=2, allow_nan=False)
-        write_text(results.json, text + "\n")
-    if results.markdown:
-        parts = [run.title + "\n", *(cells.markdown() for cells in arranged)]
-        write_text(results.markdown, "\n".join([*parts, *(f"- {note}\n" for note in notes)]))
-    for path in (results.json, results.markdown):
-        if path:
-            console().print(f"wrote {path}")
-    if results.out:
-        console().print(f"predictions in {results.out}")
+    show_report(run.title, tables(run), run.lines, run.to_dict(), results)
     return 0

@@ -93,14 +93,14 @@ def _about(entry: "DatasetEntry") -> str:
         f"from: {entry.origin.archive}, {entry.origin.url}",
         f"folder: {entry.layout}",
     ]
-    return "\n".join(lines if entry.reader else [*lines, "reader: none yet"])
+    return "\n".join(lines)
 
 
 def _as_dict(entry: "DatasetEntry") -> dict[str, object]:
     return {
         "name": entry.name,
         "title": entry.title,
-        "reader": entry.reader or "none yet",
+        "reader": entry.reader,
         "archive": entry.origin.archive,
         "url": entry.origin.url,
         "folder": entry.origin.folder,

@@ -7,10 +7,10 @@ from cyclopts import Parameter
 
 from counterpoint.cli.common import console, open_model, output_folder
 from counterpoint.errors import BadInput, MissingExtra
-from counterpoint.options import Dtype, Fit, Options
+from counterpoint.options import Dtype, Fit, Noise, Options
 
 if TYPE_CHECKING:
-    from counterpoint.benchmarks.sweep import Sweep
+    from counterpoint.benchmarks.sweep_result import Sweep
     from counterpoint.benchmarks.sweep_rows import Course
 
 Several = Parameter(negative="", consume_multiple=True)
@@ -27,6 +27,7 @@ def sweep(
     tap: Annotated[list[str] | None, Several] = None,
     ensemble: Annotated[list[int] | None, Several] = None,
     prompt: Annotated[list[str] | None, Several] = None,
+    noise: Noise = "added",
     limit: int | None = None,
     categories: Annotated[list[str] | None, Several] = None,
     half: Literal["even", "odd"] | None = None,
@@ -66,6 +67,9 @@ def sweep(
         How many draws of noise are averaged, for example: --ensemble 1 8.
     prompt
         Text conditions, for models that take one; "{category}" stands for each pair's own.
+    noise
+        What the model is shown at t: the picture with noise (added), the same without its random
+        part (zero: scaled down), or the picture as it is (none).
     limit
         Only the first so many pairs; of cub, so many drawn pairs instead of 600.
     categories
@@ -96,10 +100,14 @@ def sweep(
     dtype
         Of the network.
     """
-    from counterpoint.benchmarks.sweep import make_grid, plan_sweep, run_sweep, write_sweep
+    from counterpoint.benchmarks.sweep import run_sweep
     from counterpoint.benchmarks.sweep_charts import draw_sweep
+    from counterpoint.benchmarks.sweep_plan import make_grid, plan_sweep
+    from counterpoint.benchmarks.sweep_result import write_sweep
 
-    options = Options(model=model, size=size, fit=fit, seed=seed, device=device, dtype=dtype)
+    options = Options(
+        model=model, size=size, fit=fit, noise=noise, seed=seed, device=device, dtype=dtype
+    )
     if not memory > 0:
         raise BadInput(f"expected --memory above 0 GiB, got {memory}")
     cache_bytes = round(memory * 2**30)
@@ -193,7 +201,7 @@ def _pairs(
 def _show(found: "Sweep") -> None:
     from rich.table import Table
 
-    from counterpoint.benchmarks.sweep import cells
+    from counterpoint.benchmarks.sweep_result import cells
 
     arranged = cells(found)
     console().print(found.title)

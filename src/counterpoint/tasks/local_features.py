@@ -1,6 +1,7 @@
 """Key points of a picture, and what a feature map says of each."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import cv2
@@ -63,21 +64,51 @@ def detect(picture: Picture, detector: Detector, count: int = MAX_KEYPOINTS) -> 
         UnknownName: no such detector.
         BadInput: a count below 1.
     """
+    return detect_scored(picture, detector, count).points_px
+
+
+@dataclass(frozen=True, eq=False)
+class KeyPoints:
+    """Key points of one picture.
+
+    Attributes:
+        points_px: (N, 2), pixels of the picture.
+        scores: (N,), the higher the better; of what kind, the detector says.
+    """
+
+    points_px: Points
+    scores: Float[np.ndarray, " scores"]
+
+    def __post_init__(self) -> None:
+        if len(self.points_px) != len(self.scores):
+            raise BadInput(
+                f"expected a score a key point, got {len(self.scores)} of {len(self.points_px)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.points_px)
+
+
+def detect_scored(picture: Picture, detector: Detector, count: int = MAX_KEYPOINTS) -> KeyPoints:
+    """As `detect`, with the detector's responses; 1 for the points of a grid."""
     require_known("detector", detector, get_args(Detector))
     if count < 1:
         raise BadInput(f"expected at least 1 key point, got {count}")
     if detector == "grid":
-        return grid_points(picture.size_wh, count)[:count]
+        points = grid_points(picture.size_wh, count)[:count]
+        return KeyPoints(points, np.ones(len(points)))
     grey = cv2.cvtColor(np.ascontiguousarray(picture.rgb), cv2.COLOR_RGB2GRAY)
     if detector == "sift":
         # Without precise upscaling OpenCV's points are off by a quarter of a pixel.
         found = cv2.SIFT.create(enable_precise_upscale=True).detect(grey)
     else:
         found = cv2.ORB.create(nfeatures=count).detect(grey)
-    strongest = sorted(found, key=lambda spot: -spot.response)
-    # SIFT lists a place once for each of its orientations.
-    places = as_points(list(dict.fromkeys(spot.pt for spot in strongest)))
-    return places[inside(places, picture.size_wh)][:count]
+    responses: dict[Any, float] = {}
+    for spot in sorted(found, key=lambda spot: -spot.response):
+        responses.setdefault(spot.pt, spot.response)  # SIFT: once for each orientation
+    places, scores = as_points(list(responses)), np.array(list(responses.values()), np.float64)
+    kept = inside(places, picture.size_wh)
+    return KeyPoints(places[kept][:count], scores[kept][:count])
 
 
 def descriptors(

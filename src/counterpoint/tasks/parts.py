@@ -48,10 +48,10 @@ def joint_pca(
     kinds = {m.channels for m in maps}
     if len(kinds) > 1:
         raise BadInput(f"expected maps of one kind, got {sorted(kinds)} channels; use one model")
-    masks = [_valid(m) for m in maps]
+    masks = [valid_cells(m) for m in maps]
     if not any(bool(mask.any()) for mask in masks):
         raise BadInput("expected a map with a cell on its picture, got only padding")
-    cells = [_unit_cells(m) for m in maps]
+    cells = [unit_cells(m) for m in maps]
     if foreground:
         masks = _foreground(cells, masks)
     mean, axes = principal_axes(_chosen(cells, masks), 3)
@@ -82,7 +82,7 @@ def principal_axes(
     return mean, torch.nn.functional.pad(axes, (0, max(0, missing))).float()
 
 
-def _unit_cells(fmap: FeatureMap) -> Float[Tensor, "rows columns channels"]:
+def unit_cells(fmap: FeatureMap) -> Float[Tensor, "rows columns channels"]:
     """A map's vectors at unit length, float32, on the CPU, whatever device each map came from."""
     values = fmap.values.detach().cpu().float()
     if not bool(torch.isfinite(values).all()):
@@ -104,7 +104,8 @@ def _percentiles(
     return torch.from_numpy(low), torch.from_numpy(high)
 
 
-def _valid(fmap: FeatureMap) -> Mask:
+def valid_cells(fmap: FeatureMap) -> Mask:
+    """Which cells lie on the picture, (rows, columns), on the CPU."""
     if fmap.valid is not None:
         return fmap.valid.cpu()
     return torch.ones(fmap.values.shape[1:], dtype=torch.bool)
@@ -113,16 +114,36 @@ def _valid(fmap: FeatureMap) -> Mask:
 def _foreground(cells: Sequence[Float[Tensor, "_ _ channels"]], valid: list[Mask]) -> list[Mask]:
     """Cells on the side of the first component that the pictures' borders are less on."""
     mean, axes = principal_axes(_chosen(cells, valid), 1)
-    sides = [((c - mean) @ axes)[..., 0] > 0 for c in cells]
-    shown = [(s, v) for s, v in zip(sides, valid, strict=True) if bool(v.any())]
-    border = torch.cat([_border(s[_bounds(v)]) for s, v in shown])
-    if border.float().mean() > 0.5:
-        sides = [~s for s in sides]
-    chosen = [s & v for s, v in zip(sides, valid, strict=True)]
+    axis = axes[:, 0]
+    axis = axis * outward_sign([(c - mean) @ axis > 0 for c in cells], valid)
+    chosen = [((c - mean) @ axis > 0) & v for c, v in zip(cells, valid, strict=True)]
     return chosen if any(bool(c.any()) for c in chosen) else valid
 
 
-def _bounds(valid: Mask) -> tuple[slice, slice]:
+def outward_sign(sides: Sequence[Mask], valid: Sequence[Mask]) -> float:
+    """1 where the cells marked are the foreground, -1 where the others are.
+
+    A subject lies inside its picture: the foreground is the side that has less of the borders than
+    of what they enclose, by the mean over the pictures. A subject that fills some of its pictures
+    to the edge does not turn that.
+
+    Args:
+        sides: (rows, columns) of each picture, cells on one side of a component.
+        valid: (rows, columns) of each, cells that count.
+    """
+    inward = 0.0
+    for side, counts in zip(sides, valid, strict=True):
+        if not bool(counts.any()):
+            continue
+        bounds = valid_bounds(counts)
+        edge = border_cells(counts[bounds])
+        rest = counts[bounds] & ~edge
+        if bool(edge.any()) and bool(rest.any()):
+            inward += float(side[bounds][rest].float().mean() - side[bounds][edge].float().mean())
+    return -1.0 if inward < 0 else 1.0
+
+
+def valid_bounds(valid: Mask) -> tuple[slice, slice]:
     """The rectangle of valid cells: padding lies right and below, or around."""
     rows, columns = valid.any(dim=1).nonzero(), valid.any(dim=0).nonzero()
     return (
@@ -131,5 +152,8 @@ def _bounds(valid: Mask) -> tuple[slice, slice]:
     )
 
 
-def _border(side: Mask) -> Bool[Tensor, " cells"]:
-    return torch.cat([side[0], side[-1], side[:, 0], side[:, -1]])
+def border_cells(valid: Mask) -> Mask:
+    """The outermost valid cells of a grid, (rows, columns)."""
+    inner = torch.zeros_like(valid)
+    inner[1:-1, 1:-1] = True
+    return valid & ~inner

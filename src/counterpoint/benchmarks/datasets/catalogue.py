@@ -19,6 +19,7 @@ from counterpoint.benchmarks.datasets import (
     pf_willow,
     spair,
     tapvid,
+    tss,
 )
 from counterpoint.benchmarks.datasets._pair_lists import find_list, read_rows
 from counterpoint.benchmarks.datasets._tables import Origin, read_lines
@@ -55,7 +56,7 @@ class DatasetEntry:
     Attributes:
         name: what a person types.
         title: the data set's own name.
-        reader: the module that reads it; None: none yet.
+        reader: the module that reads it.
         origin: where to get it, and which folder to give.
         size: how much there is.
         licence: terms, in short.
@@ -66,7 +67,7 @@ class DatasetEntry:
 
     name: str
     title: str
-    reader: str | None
+    reader: str
     origin: Origin
     size: str
     licence: str
@@ -284,11 +285,14 @@ def _jhmdb(folder: str, file: str = "") -> Needs:
     return needs
 
 
-_TSS = Origin(
-    archive="TSS_CVPR2016.zip",
-    url="https://taniai.space/projects/cvpr16_dccs",
-    folder="the folder that holds FG3DCar, JODS and PASCAL",
-)
+def _tss(file: str) -> Needs:
+    def needs(root: Path) -> Iterator[Path]:
+        for group in tss.GROUPS:
+            for folder in sorted((root / group).glob("*/")):
+                yield from (folder / file.format(side) for side in (1, 2))
+
+    return needs
+
 
 _VOC = "research; PASCAL VOC's and Flickr's terms"
 
@@ -390,15 +394,17 @@ _ENTRIES = (
     DatasetEntry(
         name="tss",
         title="TSS",
-        reader=None,
-        origin=_TSS,
-        size="400 pairs in 3 groups, dense flow and masks",
+        reader=tss.__name__,
+        origin=tss.ORIGIN,
+        size=f"{sum(tss.WHOLE.values())} pairs in 3 groups, dense flow and masks",
         licence="research; see its page",
-        layout="{FG3DCar,JODS,PASCAL}/PAIR/{image1.png,image2.png,flow1.flo,flow2.flo}",
-        marker="FG3DCar",
+        layout="{FG3DCar,JODS,PASCAL}/PAIR/{image,mask}{1,2}.png, PAIR/flow{1,2}.flo, "
+        "PAIR/flip_gt.txt",
+        marker="*/*/flow1.flo",
         parts=(
-            Part("pictures", ("*/*/image[12].png",), 800),
-            Part("annotations", ("*/*/flow[12].flo",), 800),
+            Part("pictures", ("*/*/image[12].png",), 800, _tss("image{}.png")),
+            Part("masks", ("*/*/mask[12].png",), 800, _tss("mask{}.png")),
+            Part("annotations", ("*/*/flow[12].flo",), 800, _tss("flow{}.flo")),
         ),
     ),
     DatasetEntry(
@@ -494,4 +500,4 @@ _ENTRIES = (
 )
 
 CATALOGUE: dict[str, DatasetEntry] = {entry.name: entry for entry in _ENTRIES}
-"""Every data set, whether or not it can be read yet."""
+"""Every data set."""

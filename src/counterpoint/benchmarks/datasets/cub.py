@@ -13,8 +13,10 @@ from typing import Literal, NamedTuple, TypeVar
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
+from PIL import Image
 
 from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_lines
+from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.geometry import PixelTransform, Points, SizeWH, as_points, inside
 from counterpoint.images import Picture, fit_picture, load_picture
@@ -68,10 +70,12 @@ class CUB:
     Attributes:
         birds: in the order of ``images.txt``.
         part_names: "back", "beak", ...; the rows of `Bird.parts_px`.
+        skipped: pictures that cannot be used, with ``skip_bad`` only.
     """
 
     birds: tuple[Bird, ...]
     part_names: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -88,8 +92,9 @@ class BirdCrop:
     """The square picture around one bird.
 
     The square's side is 1.15 times the longer side of the box, its centre that of the box, both
-    rounded to whole pixels; where it leaves the picture, the border is repeated. It is resized to
-    ``size_px`` with PIL's bicubic filter, which averages when shrinking.
+    rounded to whole pixels (or as `acsm_crop` has them); where it leaves the picture, the border is
+    repeated. It is resized to ``size_px`` with PIL's bicubic filter, or another, which averages
+    when shrinking.
 
     Attributes:
         bird: whose it is.
@@ -97,6 +102,7 @@ class BirdCrop:
         top: first row.
         side_px: of the square, pixels of the picture.
         size_px: side of the crop, pixels.
+        resample: the filter.
     """
 
     bird: Bird
@@ -104,6 +110,7 @@ class BirdCrop:
     top: int
     side_px: int
     size_px: int
+    resample: Literal["bicubic", "lanczos"] = "bicubic"
 
     @property
     def size_wh(self) -> SizeWH:
@@ -138,6 +145,9 @@ class BirdCrop:
         rows = np.arange(self.top, self.top + self.side_px).clip(0, whole.size_wh[1] - 1)
         columns = np.arange(self.left, self.left + self.side_px).clip(0, whole.size_wh[0] - 1)
         square = Picture(whole.rgb[np.ix_(rows, columns)], whole.name)
+        if self.resample == "lanczos":
+            small = square.pil().resize(self.size_wh, Image.Resampling.LANCZOS)
+            return Picture(np.array(small), whole.name)
         return Picture(fit_picture(square, self.size_wh, "squash").rgb, whole.name)
 
 
@@ -147,6 +157,27 @@ def crop_bird(bird: Bird, size_px: int = 64, box_scale: float = BOX_SCALE) -> Bi
     side = max(1, round(box_scale * max(w, h)))
     left, top = (round(middle - (side - 1) / 2) for middle in (x + w / 2, y + h / 2))
     return BirdCrop(bird, left, top, side, size_px)
+
+
+def acsm_crop(bird: Bird, size_px: int = 256) -> BirdCrop:
+    """The square of ACSM (Kulkarni et al. 2020), which papers' 14 subsets are evaluated in.
+
+    The box is widened by 5 per cent to each side, its corners rounded, halves up, and its shorter
+    side lengthened equally; Lanczos' filter.
+    """
+    x, y, w, h = bird.box_xywh
+    left, top, right, bottom = (
+        _half_up(edge) for edge in (x - 0.05 * w, y - 0.05 * h, x + 1.05 * w - 1, y + 1.05 * h - 1)
+    )
+    wide, tall = right - left + 1, bottom - top + 1
+    side = max(1, wide, tall)
+    left, top = left - _half_up((side - wide) / 2), top - _half_up((side - tall) / 2)
+    return BirdCrop(bird, left, top, side, size_px, "lanczos")
+
+
+def _half_up(number: float) -> int:
+    """Rounded as Python 2 does: halves away from zero."""
+    return int(np.copysign(np.floor(abs(number) + 0.5), number))
 
 
 def cub_to_pixels(points: ArrayLike) -> Points:
@@ -161,7 +192,11 @@ def cub_to_pixels(points: ArrayLike) -> Points:
 
 
 def read_cub(
-    root: Path | str, classes: Collection[int | str] | None = None, limit: int | None = None
+    root: Path | str,
+    classes: Collection[int | str] | None = None,
+    limit: int | None = None,
+    *,
+    skip_bad: bool = False,
 ) -> CUB:
     """Read the tables of CUB-200-2011.
 
@@ -169,6 +204,9 @@ def read_cub(
         root: the folder that holds ``images.txt``.
         classes: only these, by id (1 to 200) or name ("001.Black_footed_Albatross").
         limit: only the first so many pictures of them, in the order of ``images.txt``.
+        skip_bad: open every picture's header, and list pictures that are missing, damaged or
+            smaller than their annotations in `CUB.skipped`; otherwise an error says so once they
+            are used.
 
     Raises:
         BadInput: a table is missing or a line of it is not what it should be.
@@ -189,9 +227,12 @@ def read_cub(
     parts = _read_parts(root / "parts/part_locs.txt", set(tables.images), list(part_names))
     chosen = [i for i, label in _in_order(tables) if label in wanted][:limit]
     birds = tuple(_bird(root, i, tables, class_names, parts[i]) for i in chosen)
+    birds, skipped = _usable(birds) if skip_bad else (birds, ())
     if not birds:
-        raise BadInput(f"expected pictures in {root / 'images.txt'}, found none for the classes")
-    return CUB(birds, tuple(part_names.values()))
+        why = f"; {len(skipped)} skipped, the first: {skipped[0].reason}" if skipped else ""
+        images = root / "images.txt"
+        raise BadInput(f"expected pictures in {images}, found none for the classes{why}")
+    return CUB(birds, tuple(part_names.values()), skipped)
 
 
 class _Tables(NamedTuple):
@@ -215,17 +256,34 @@ def _load(bird: Bird) -> Picture:
     if not bird.path.is_file():
         raise ORIGIN.missing(bird.path)
     picture = load_picture(bird.path)
+    _require_inside(bird, picture.size_wh)
+    return picture
+
+
+def _require_inside(bird: Bird, size_wh: SizeWH) -> None:
     x, y, w, h = bird.box_xywh
     points = np.concatenate([bird.parts_px[bird.visible], [(x, y), (x + w, y + h)]])
-    outside = ~inside(points, picture.size_wh, slack_px=SLACK_PX)
+    outside = ~inside(points, size_wh, slack_px=SLACK_PX)
     if outside.any():
         ax, ay = points[int(np.argmax(outside))]
-        w, h = picture.size_wh
+        w, h = size_wh
         raise PointError(
             f"expected parts and box of image {bird.image_id} inside its {w} x {h} pixels, "
             f"got ({ax:g}, {ay:g}); check its lines in part_locs.txt and bounding_boxes.txt"
         )
-    return picture
+
+
+def _usable(birds: Collection[Bird]) -> tuple[tuple[Bird, ...], tuple[Skipped, ...]]:
+    """Birds whose picture is there and as large as its annotations say, and the others."""
+    usable: list[Bird] = []
+    skipped: list[Skipped] = []
+    for bird in birds:
+        try:
+            _require_inside(bird, PictureSizes(ORIGIN).of(bird.path))
+            usable.append(bird)
+        except BadInput as error:
+            skipped.append(Skipped(f"image {bird.image_id}", str(error)))
+    return tuple(usable), tuple(skipped)
 
 
 def _class_ids(classes: Collection[int | str], names: dict[int, str]) -> set[int]:

@@ -17,11 +17,13 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from counterpoint.benchmarks.datasets._tables import Origin, read_lines
-from counterpoint.benchmarks.datasets.keypoints import PictureSizes
+from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped
 from counterpoint.errors import BadInput, UnknownName
-from counterpoint.files import atomic_path
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture, load_picture
+from counterpoint.tasks.masks import PALETTE, write_mask
+
+__all__ = ["PALETTE", "Davis", "DavisSequence", "part_of", "read_davis", "read_mask", "write_mask"]
 
 Year = Literal["2016", "2017"]
 Resolution = Literal["480p", "Full-Resolution"]
@@ -141,12 +143,14 @@ class Davis:
         split: "val", "train".
         sequences: in the order of the list.
         limit_frames: how many frames of each there are at most; None: all.
+        skipped: sequences that are listed but not all here, with ``skip_bad`` only.
     """
 
     year: Year
     split: str
     sequences: tuple[DavisSequence, ...]
     limit_frames: int | None = None
+    skipped: tuple[Skipped, ...] = ()
 
     def named(self, used: int) -> str:
         """ "DAVIS-2017 val" where all of it is used, else how much."""
@@ -178,6 +182,7 @@ def read_davis(
     limit: int | None = None,
     limit_frames: int | None = None,
     resolution: Resolution = "480p",
+    skip_bad: bool = False,
 ) -> Davis:
     """List the sequences of DAVIS.
 
@@ -190,6 +195,7 @@ def read_davis(
         limit_frames: only the first so many frames of each, at least 3 (the first and the last are
             not scored).
         resolution: a folder's name.
+        skip_bad: list sequences that lack a file in `Davis.skipped` instead of raising.
 
     Raises:
         BadInput: a list, a folder, a frame or a mask is missing.
@@ -205,10 +211,19 @@ def read_davis(
     chosen = [name for name in names if sequences is None or name in sequences][:limit]
     if not chosen:
         raise BadInput(f"expected sequences in DAVIS-{year} {split} at {root}, found none")
-    found = tuple(_sequence(root, name, resolution, single=year == "2016") for name in chosen)
-    if limit_frames is not None:
-        found = tuple(one.first(limit_frames) for one in found)
-    return Davis(year, split, found, limit_frames)
+    found: list[DavisSequence] = []
+    skipped: list[Skipped] = []
+    for name in chosen:
+        try:
+            found.append(_sequence(root, name, resolution, single=year == "2016"))
+        except BadInput as error:
+            if not skip_bad:
+                raise
+            skipped.append(Skipped(name, str(error)))
+    if not found:
+        raise BadInput(f"expected a sequence that is all here, got none: {skipped[0].reason}")
+    kept = tuple(found if limit_frames is None else (one.first(limit_frames) for one in found))
+    return Davis(year, split, kept, limit_frames, tuple(skipped))
 
 
 def _names(root: Path, year: Year, split: str) -> list[str]:
@@ -278,29 +293,3 @@ def _numbers(image: Image.Image, path: Path) -> Mask:
     if (channels != channels[..., :1]).any():
         raise BadInput(f"expected a palette or grey picture as a mask, got colours in {path}")
     return channels[..., 0].copy()
-
-
-def write_mask(path: Path, mask: Mask) -> None:
-    """Write a mask as DAVIS has them, a palette PNG, atomically.
-
-    Raises:
-        StorageError: the folder cannot be written, or the disk is full.
-    """
-    image = Image.fromarray(mask)
-    image.putpalette(PALETTE.tobytes())
-    with atomic_path(path) as beside:
-        image.save(beside)
-
-
-def _palette() -> UInt8[np.ndarray, "256 3"]:
-    """PASCAL VOC's colours: the bits of a number, dealt to red, green and blue from the top."""
-    numbers = np.arange(256)
-    colours = np.zeros((256, 3), np.int64)
-    for bit in range(8):
-        channel, place = bit % 3, 7 - bit // 3
-        colours[:, channel] |= ((numbers >> bit) & 1) << place
-    return colours.astype(np.uint8)
-
-
-PALETTE = _palette()
-"""Colours of objects 0 to 255, (256, 3)."""

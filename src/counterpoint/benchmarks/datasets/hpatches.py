@@ -4,7 +4,8 @@ Layout of ``hpatches-sequences-release``: folders ``v_*`` (the viewpoint changes
 illumination does) with ``1.ppm`` to ``6.ppm`` and ``H_1_2`` to ``H_1_6``, each three lines of three
 numbers that take a pixel of picture 1 to its place in the other. The sequences of Oxford
 (Mikolajczyk et al. 2005) are read in that layout and in their own: ``img1.ppm`` (or ``.pgm``) and
-``H1to2p``.
+``H1to2p``, in a folder a sequence, for their archives unpack without one; a sequence's own folder
+serves as well.
 
 Key points come from files of this format: an npz with ``keypoints`` (N, 2), x and y in pixels of
 the picture, centres at whole numbers, and, if it likes, ``scores`` (N,), the higher the better.
@@ -43,6 +44,8 @@ first; spelt as the data set spells them."""
 SEQUENCES, ALL_SEQUENCES = 108, 116
 """In the data set, without and with those left out."""
 
+OXFORD_SEQUENCES = 8
+
 OTHERS = (2, 3, 4, 5, 6)
 """Numbers of the pictures that picture 1 is paired with."""
 
@@ -66,6 +69,7 @@ _OXFORD: dict[str, Kind] = {
     "leuven": "illumination",
     "trees": "illumination",
     "ubc": "illumination",
+    "graffiti": "viewpoint",  # its folder's other name
 }
 """What changes: the camera's place, or else (light, focus, compression) what it makes of it."""
 
@@ -101,7 +105,7 @@ class PlanarSequence:
     @property
     def of_oxford(self) -> bool:
         """Whether it is one of Oxford's and no part of HPatches."""
-        return "oxford" in self.name or self.name in _OXFORD
+        return "oxford" in self.name or self.name.lower() in _OXFORD
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +134,7 @@ class HPatches:
         elif count:
             parts = [f"HPatches, {count} of {SEQUENCES if usual else ALL_SEQUENCES} sequences"]
         if oxford:
-            parts += [f"Oxford, {oxford} of {len(_OXFORD)} sequences"]
+            parts += [f"Oxford, {oxford} of {OXFORD_SEQUENCES} sequences"]
         return " and ".join(parts)
 
 
@@ -146,7 +150,7 @@ def read_hpatches(
     """Read the sequences' homographies and see that their pictures are there.
 
     Args:
-        root: the folder that holds ``v_*`` and ``i_*``, or Oxford's sequences.
+        root: the folder that holds ``v_*`` and ``i_*``, or Oxford's sequences, or one of these.
         sequences: only these, by name; a name of `LEFT_OUT` is then read as well.
         kind: only those in which this changes.
         all_sequences: `LEFT_OUT` as well.
@@ -234,11 +238,14 @@ def _folders(root: Path) -> dict[str, Path]:
     root = inner if inner.is_dir() else root
     if not root.is_dir():
         raise ORIGIN.missing(root)
+    if _first(root) or _own(root):
+        root = root.resolve()  # "." has no name
+        return {root.name: root}
     folders = {
         path.name: path
         for path in sorted(root.iterdir())
         if path.is_dir()
-        and (path.name.startswith(("v_", "i_")) or path.name in _OXFORD or _first(path))
+        and (path.name.startswith(("v_", "i_")) or _known(path) or _first(path) or _own(path))
     }
     if not folders:
         raise ORIGIN.missing(root / "v_*")
@@ -249,17 +256,29 @@ def _first(folder: Path) -> bool:
     return (folder / "1.ppm").is_file() and (folder / "H_1_2").is_file()
 
 
+def _own(folder: Path) -> bool:
+    """Whether a folder is one of Oxford's in its own layout."""
+    return any((folder / name).is_file() for name in ("H1to2p", "img1.ppm", "img1.pgm"))
+
+
+def _known(folder: Path) -> bool:
+    return folder.name.lower() in _OXFORD
+
+
 def _kind(folder: Path) -> Kind:
     name = folder.name
-    if name in _OXFORD:
-        return _OXFORD[name]
+    if _known(folder):
+        return _OXFORD[name.lower()]
     if name.startswith(("v_", "i_")):
         return "viewpoint" if name.startswith("v_") else "illumination"
+    if _own(folder):
+        known = ", ".join(_OXFORD)
+        raise BadInput(f"expected a sequence named {known}, got {folder}; rename it")
     raise BadInput(f"expected a sequence's name to begin with v_ or i_, got {folder}; rename it")
 
 
 def _read_sequence(folder: Path) -> PlanarSequence:
-    own = folder.name in _OXFORD and not _first(folder)
+    own = (_known(folder) or _own(folder)) and not _first(folder)
     origin = OXFORD_ORIGIN if own or "oxford" in folder.name else ORIGIN
     paths = tuple(_picture_path(folder, number, own, origin) for number in (1, *OTHERS))
     names = [f"H1to{n}p" if own else f"H_1_{n}" for n in OTHERS]

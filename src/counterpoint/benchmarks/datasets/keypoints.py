@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from PIL import Image
 from counterpoint.benchmarks.datasets._tables import Origin
 from counterpoint.errors import BadInput, ImageError, PointError, UnknownName
 from counterpoint.geometry import Points, SizeWH, as_points, inside
+from counterpoint.images import Picture
 
 SLACK_PX = 2.0
 """How far beyond the picture an annotator's click may lie, pixels of the picture."""
@@ -136,6 +137,7 @@ class KeypointPairs:
         request: which reader, with which choices: enough to read the same again.
         pairs: in the order of the data set's list.
         skipped: what was asked for and could not be used, with `skip_bad` only.
+        crops: pictures that are not files of their own, by the path they were cut from.
     """
 
     name: str
@@ -143,6 +145,7 @@ class KeypointPairs:
     request: Mapping[str, Any]
     pairs: tuple[KeypointPair, ...]
     skipped: tuple[Skipped, ...] = ()
+    crops: Mapping[Path, Picture] = field(default_factory=dict)
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -177,7 +180,12 @@ class KeypointPairs:
 
 
 def read_pairs(
-    items: Iterable[tuple[str, T]], read: Callable[[T], KeypointPair], *, skip_bad: bool
+    items: Iterable[tuple[str, T]],
+    read: Callable[[T], KeypointPair],
+    *,
+    skip_bad: bool,
+    keep: Callable[[KeypointPair], bool] | None = None,
+    limit: int | None = None,
 ) -> tuple[tuple[KeypointPair, ...], tuple[Skipped, ...]]:
     """Every pair of a list; with ``skip_bad`` those that cannot be used are listed apart.
 
@@ -187,23 +195,31 @@ def read_pairs(
         items: each pair's id and what ``read`` takes.
         read: makes the pair, or raises `BadInput`.
         skip_bad: list bad pairs instead of raising.
+        keep: whether a pair is one of those asked for, or `BadInput`; None: all are.
+        limit: no more are read once there are so many.
 
     Raises:
         BadInput: a bad pair, or an id that occurs twice.
         PointError: a point outside its picture.
     """
-    pairs: dict[str, KeypointPair] = {}
+    pairs: list[KeypointPair] = []
     skipped: list[Skipped] = []
+    seen: set[str] = set()
     for identity, item in items:
+        if limit is not None and len(pairs) >= limit:
+            break
         try:
-            if identity in pairs:
+            if identity in seen:
                 raise BadInput(f"expected each pair once, got {identity} twice")
-            pairs[identity] = _require_inside(read(item))
+            pair = _require_inside(read(item))
+            seen.add(identity)
+            if keep is None or keep(pair):
+                pairs.append(pair)
         except BadInput as error:
             if not skip_bad:
                 raise
             skipped.append(Skipped(identity, str(error)))
-    return tuple(pairs.values()), tuple(skipped)
+    return tuple(pairs), tuple(skipped)
 
 
 def finish(

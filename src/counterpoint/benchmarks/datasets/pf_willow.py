@@ -29,6 +29,7 @@ from counterpoint.errors import BadInput
 from counterpoint.geometry import Points
 
 POINTS = 10
+_NUMBERS = tuple(str(i) for i in range(1, POINTS + 1))
 WHOLE = 900
 LISTS = ("test_pairs_pf.csv", "test_pairs.csv")
 
@@ -90,6 +91,7 @@ def read_pf_willow(
             target_size_wh=sizes.of(pictures[1]),
             source_px=found[0],
             target_px=found[1],
+            keypoint_ids=_NUMBERS,
         )
 
     request = {"reader": "willow", "pairs": pairs and str(path.absolute()), "limit": limit}

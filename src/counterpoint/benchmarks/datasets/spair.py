@@ -16,6 +16,7 @@ from typing import Any
 
 from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_json, read_lines
 from counterpoint.benchmarks.datasets.keypoints import (
+    LEVELS,
     Box,
     Difficulty,
     KeypointPair,
@@ -81,6 +82,7 @@ def read_spair(
     layout: str = "large",
     *,
     categories: Collection[str] | None = None,
+    difficulty: Mapping[str, Collection[str]] | None = None,
     limit: int | None = None,
     skip_bad: bool = False,
 ) -> KeypointPairs:
@@ -91,14 +93,17 @@ def read_spair(
         split: "test" is what papers report.
         layout: "small" lists a part of the pairs of "large".
         categories: only these.
+        difficulty: only pairs of these levels, such as ``{"viewpoint": ["easy", "medium"],
+            "truncation": ["none"]}`` (`keypoints.LEVELS`); a pair without flags is a bad one then.
         limit: only the first so many pairs of them, in the order of the list.
         skip_bad: list pairs that cannot be used in `KeypointPairs.skipped` instead of raising.
 
     Raises:
         BadInput: a file is missing or not what it should be, or no pair is left.
-        UnknownName: no such split, layout or category, or none of it in the list.
+        UnknownName: no such split, layout, category or level, or none of it in the list.
     """
     root = Path(root).expanduser()
+    levels = _levels(difficulty)
     for kind, name, known in (("split", split, SPLITS), ("layout", layout, LAYOUTS)):
         if name not in known:
             raise UnknownName(f"{kind} of SPair-71k", name, known)
@@ -109,15 +114,56 @@ def read_spair(
         lambda row: (_category(path, *row), row[1]),
         str(path),
         categories=categories,
-        limit=limit,
+        limit=None if levels else limit,
         skip_bad=skip_bad,
     )
     folder = root / "PairAnnotation" / split
-    pairs, bad = read_pairs(chosen, lambda row: _pair(root, folder, row[1]), skip_bad=skip_bad)
+    pairs, bad = read_pairs(
+        chosen,
+        lambda row: _pair(root, folder, row[1]),
+        skip_bad=skip_bad,
+        keep=lambda pair: _is_of(pair, levels),
+        limit=limit,
+    )
     request = {"reader": "spair", "split": split, "layout": layout, "limit": limit}
     request |= {"categories": categories and list(categories), "skip_bad": skip_bad}
+    request |= {"difficulty": levels} if levels else {}
+    name = f"SPair-71k {layout} {split}"
+    for flag, wanted in levels.items():
+        name += f", {flag} {'|'.join(wanted)}"
     whole = WHOLE[split] if layout == "large" else None
-    return finish(f"SPair-71k {layout} {split}", root, request, pairs, unread + bad, whole)
+    return finish(name, root, request, pairs, unread + bad, whole)
+
+
+def _levels(difficulty: Mapping[str, Collection[str]] | None) -> dict[str, list[str]]:
+    """The levels asked for, by flag, in the flags' own order; flags of which all will do left out.
+
+    Raises:
+        UnknownName: no such flag or level.
+    """
+    asked = difficulty or {}
+    for flag, wanted in asked.items():
+        if flag not in LEVELS:
+            raise UnknownName("difficulty flag of SPair-71k", flag, LEVELS)
+        for level in wanted:
+            if level not in LEVELS[flag]:
+                raise UnknownName(f"level of {flag}", level, LEVELS[flag])
+    named = {
+        flag: [one for one in levels if one in asked.get(flag, ())]
+        for flag, levels in LEVELS.items()
+    }
+    return {flag: levels for flag, levels in named.items() if levels}
+
+
+def _is_of(pair: KeypointPair, levels: Mapping[str, Collection[str]]) -> bool:
+    """Whether a pair is of the levels asked for."""
+    if levels and pair.difficulty is None:
+        raise BadInput(
+            f"expected difficulty flags of pair {pair.id} to choose by, found none; leave "
+            f"{', '.join(levels)} out, or skip such pairs"
+        )
+    words = {} if pair.difficulty is None else pair.difficulty.words
+    return all(words[flag] in wanted for flag, wanted in levels.items())
 
 
 def read_image_annotation(root: Path | str, category: str, picture: str) -> ImageAnnotation:

@@ -16,9 +16,11 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from counterpoint.benchmarks.datasets._tables import Origin
-from counterpoint.errors import BadInput, UnknownName
-from counterpoint.geometry import SizeWH
-from counterpoint.images import load_picture
+from counterpoint.benchmarks.datasets.davis import part_of
+from counterpoint.benchmarks.datasets.keypoints import SLACK_PX, Skipped
+from counterpoint.errors import BadInput, PointError, UnknownName
+from counterpoint.geometry import SizeWH, inside
+from counterpoint.images import Picture, load_picture
 
 WHOLE = 30
 """Videos of TAP-Vid-DAVIS."""
@@ -29,6 +31,7 @@ ORIGIN = Origin(
     folder="the file tapvid_davis.pkl",
 )
 
+_DAVIS = "TAP-Vid-DAVIS"
 _KEYS = ("video", "points", "occluded")
 
 
@@ -53,6 +56,51 @@ class TrackedVideo:
         """Width and height, pixels."""
         return self.rgb.shape[2], self.rgb.shape[1]
 
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    def picture(self, frame: int) -> Picture:
+        """A frame."""
+        return Picture(self.rgb[frame], f"{self.name}, frame {frame}")
+
+    def check(self) -> None:
+        """See that visible points lie on their frames.
+
+        Raises:
+            PointError: one does not.
+            BadInput: no point is ever visible.
+        """
+        shown = self.points_px[~self.occluded]
+        if not len(shown):
+            raise BadInput(f"expected points of video {self.name} that are visible, got none")
+        outside = ~inside(shown, self.size_wh, slack_px=SLACK_PX)
+        if outside.any():
+            x, y = shown[int(np.argmax(outside))]
+            w, h = self.size_wh
+            raise PointError(
+                f"expected points of video {self.name} inside its frames of {w} x {h} px, got "
+                f"({x:g}, {y:g}); check its annotation"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class TapVidSet:
+    """The videos of a file, or a part of them.
+
+    Attributes:
+        title: "TAP-Vid-DAVIS" for ``tapvid_davis.pkl``, else "TAP-Vid" and the file's name.
+        videos: in the file's order.
+        skipped: videos that were asked for and cannot be used, with ``skip_bad`` only.
+    """
+
+    title: str
+    videos: tuple[TrackedVideo, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def named(self, used: int) -> str:
+        """The title where all of TAP-Vid-DAVIS is used, else how much."""
+        return part_of(self.title, used, WHOLE if self.title == _DAVIS else None, None)
+
 
 def tapvid_to_pixels(
     points: Float[np.ndarray, "tracks frames 2"], size_wh: SizeWH
@@ -62,14 +110,19 @@ def tapvid_to_pixels(
 
 
 def read_tapvid(
-    path: Path | str, *, videos: Collection[str] | None = None, limit: int | None = None
-) -> tuple[TrackedVideo, ...]:
+    path: Path | str,
+    *,
+    videos: Collection[str] | None = None,
+    limit: int | None = None,
+    skip_bad: bool = False,
+) -> TapVidSet:
     """Read the videos of a pickle. It is read whole: for DAVIS, 1.6 GB.
 
     Args:
         path: the file, or a folder that holds ``tapvid_davis.pkl``.
         videos: only these.
         limit: only the first so many of them.
+        skip_bad: list videos that cannot be used in `TapVidSet.skipped` instead of raising.
 
     Raises:
         BadInput: missing, damaged, not such a file, or one that asks for more than arrays.
@@ -82,9 +135,20 @@ def read_tapvid(
         if name not in entries:
             raise UnknownName(f"video of {path.name}", name, entries)
     chosen = [name for name in entries if videos is None or name in videos][:limit]
-    if not chosen:
-        raise BadInput(f"expected videos in {path}, found none")
-    return tuple(_video(path, name, entries[name]) for name in chosen)
+    found: list[TrackedVideo] = []
+    skipped: list[Skipped] = []
+    for name in chosen:
+        try:
+            found.append(_video(path, name, entries[name]))
+        except BadInput as error:
+            if not skip_bad:
+                raise
+            skipped.append(Skipped(name, str(error)))
+    if not found:
+        why = f"; {skipped[0].reason}" if skipped else ""
+        raise BadInput(f"expected videos in {path}, found none{why}")
+    title = _DAVIS if path.stem == "tapvid_davis" else f"TAP-Vid {path.stem}"
+    return TapVidSet(title, tuple(found), tuple(skipped))
 
 
 def _entries(path: Path) -> Mapping[str, Any]:

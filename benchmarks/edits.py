@@ -1,0 +1,214 @@
+"""Edits carried to pictures where the truth is known, and to pictures that do not show the object.
+
+A square is carried from a source to a target; the error is the mean distance of its corners (of a
+scene with depth: of the points inside it, median) from the truth, pixels of the target.
+
+    python benchmarks/edits.py --across objects
+    python benchmarks/edits.py --across views --graffiti v_oxford_graf
+
+``known``: scikit-image's pictures against themselves, warped. ``stereo``: its motorcycle, left to
+right, by the measured disparity. ``graffiti``: Oxford's graffiti wall (Mikolajczyk et al. 2005), a
+folder in HPatches' layout. ``strangers``: every source on the others' pictures, where refusing is
+right.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage import data
+
+from counterpoint.backbones import load
+from counterpoint.features import FeatureMap
+from counterpoint.geometry import apply_homography
+from counterpoint.images import Picture, load_picture
+from counterpoint.matching import PreparedMap
+from counterpoint.options import Options
+from counterpoint.tasks.edit_sources import sticker_edit
+from counterpoint.tasks.edits import CarriedEdit, Carrying, carry_edit
+from counterpoint.tasks.layers import Edit
+from counterpoint.tasks.local_features import geometric_options
+
+SIDES = (90, 180)
+PLACES = {
+    "astronaut": ((220, 120), (300, 350)),
+    "coffee": ((300, 200), (150, 100)),
+    "chelsea": ((200, 150), (300, 100)),
+    "motorcycle": ((330, 300), (500, 330), (150, 150)),
+    "graffiti": ((400, 320), (250, 250), (560, 300)),
+}
+"""Centres of the squares, pixels of the source."""
+
+Truth = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A source, a target, and where the source's points lie in it; None: nowhere."""
+
+    kind: str
+    name: str
+    source: str
+    target: str
+    truth: Truth | None
+
+
+class Stage:
+    """Pictures by name, and their features, extracted once."""
+
+    def __init__(self, model: str, across: str) -> None:
+        self.model = load(model)
+        options = Options(model=model)
+        views = across == "views"
+        self.options = geometric_options(self.model.spec, options) if views else options
+        self.pictures: dict[str, Picture] = {}
+        self._maps: dict[str, PreparedMap] = {}
+
+    def map(self, name: str) -> PreparedMap:
+        if name not in self._maps:
+            [fmap] = self.model.extract([self.pictures[name]], self.options)
+            self._maps[name] = PreparedMap(FeatureMap.to(fmap, "cpu"))
+        return self._maps[name]
+
+
+def known_warps() -> dict[str, np.ndarray]:
+    """Homographies about a picture's centre, for pictures of about 500 pixels."""
+    centre = np.array([[1, 0, 225.0], [0, 1, 150], [0, 0, 1]])
+
+    def about(matrix: list[list[float]]) -> np.ndarray:
+        return centre @ np.array(matrix) @ np.linalg.inv(centre)
+
+    def turned(degrees: float, scale: float = 1.0) -> np.ndarray:
+        c, s = scale * np.cos(np.deg2rad(degrees)), scale * np.sin(np.deg2rad(degrees))
+        return about([[c, -s, 0], [s, c, 0], [0, 0, 1]])
+
+    return {
+        "crop": np.array([[1.0, 0, -40], [0, 1, -20], [0, 0, 1]]),
+        "smaller": turned(0, 0.7),
+        "turned 10": turned(10),
+        "turned 30": turned(30),
+        "turned 90": turned(90),
+        "perspective": about([[1, 0.1, 0], [0.05, 0.9, 0], [6e-4, 3e-4, 1]]),
+    }
+
+
+def cases(stage: Stage, graffiti: Path | None) -> Iterator[Case]:
+    for name in ("astronaut", "coffee", "chelsea"):
+        stage.pictures[name] = Picture(getattr(data, name)(), name)
+    left, right, disparity = data.stereo_motorcycle()
+    stage.pictures |= {"motorcycle": Picture(left, "left"), "right": Picture(right, "right")}
+    stage.pictures["rocket"] = Picture(data.rocket(), "rocket")
+    for name in ("astronaut", "coffee", "chelsea"):
+        yield from _warped(stage, name)
+    yield Case("stereo", "motorcycle", "motorcycle", "right", _by_disparity(disparity))
+    if graffiti:
+        stage.pictures["graffiti"] = load_picture(graffiti / "1.ppm")
+        for number in range(2, 7):
+            name = f"graffiti {number}"
+            stage.pictures[name] = load_picture(graffiti / f"{number}.ppm")
+            yield Case("graffiti", f"1 to {number}", "graffiti", name, _by(graffiti, number))
+    known = [name for name in PLACES if name in stage.pictures]
+    for source, target in permutations([*known, "rocket"], 2):
+        if source in PLACES:
+            yield Case("strangers", f"{source} on {target}", source, target, None)
+
+
+def _warped(stage: Stage, name: str) -> Iterator[Case]:
+    picture = stage.pictures[name]
+    for warp, matrix in known_warps().items():
+        moved = cv2.warpPerspective(
+            picture.rgb, matrix, picture.size_wh, borderMode=cv2.BORDER_REFLECT
+        )
+        stage.pictures[f"{name}, {warp}"] = Picture(moved, f"{name}, {warp}")
+        truth = _applied(matrix)
+        yield Case(f"known: {warp}", name, name, f"{name}, {warp}", truth)
+    mirrored = f"{name}, mirrored"
+    stage.pictures[mirrored] = Picture(picture.rgb[:, ::-1].copy(), mirrored)
+    yield Case("mirrored (to be refused)", name, name, mirrored, None)
+
+
+def _applied(matrix: np.ndarray) -> Truth:
+    return lambda points: apply_homography(matrix, points)
+
+
+def _by(graffiti: Path, number: int) -> Truth:
+    return _applied(np.loadtxt(graffiti / f"H_1_{number}"))
+
+
+def _by_disparity(disparity: np.ndarray) -> Truth:
+    def truth(points: np.ndarray) -> np.ndarray:
+        x, y = np.round(points).astype(int).T
+        shift = disparity[y.clip(0, disparity.shape[0] - 1), x.clip(0, disparity.shape[1] - 1)]
+        return points - np.c_[shift, np.zeros(len(shift))]
+
+    return truth
+
+
+def error_px(case: Case, edit: Edit, found: CarriedEdit) -> float:
+    """Of a carried edit: mean over corners, or the median over its points where there is depth."""
+    assert case.truth is not None
+    warp = found.parts[0].fit.warp
+    points = found.matches.source_px if case.kind == "stereo" else edit.outline_px
+    off = np.linalg.norm(warp.apply(points) - case.truth(points), axis=1)
+    return float(np.median(off[np.isfinite(off)]) if case.kind == "stereo" else off.mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="small")
+    parser.add_argument("--across", choices=("objects", "views"), default="objects")
+    parser.add_argument("--graffiti", type=Path)
+    parser.add_argument("--warp", default="auto")
+    parser.add_argument("--context", type=float, default=0.0)
+    parser.add_argument("--json", type=Path, help="every placing, one a line")
+    asked = parser.parse_args()
+    stage = Stage(asked.model, asked.across)
+    how = Carrying(warp=asked.warp, context=asked.context)
+    rows: list[dict] = []
+    for case in cases(stage, asked.graffiti):
+        for at in PLACES[case.source]:
+            for side in SIDES:
+                square = np.full((side, side, 4), 255, np.uint8)
+                edit = sticker_edit(square, stage.pictures[case.source].size_wh, at)
+                found = carry_edit(edit, stage.map(case.source), stage.map(case.target), how)
+                row = {"kind": case.kind, "name": case.name, "at": at, "side": side}
+                row |= {"reason": found.reason, "error_px": None}
+                if found.parts:
+                    part = found.parts[0]
+                    row |= {"warp": part.fit.warp.kind, "support": round(part.support, 3)}
+                    row["log10_chance"] = round(part.fit.log10_chance, 1)
+                    if case.truth:
+                        row["error_px"] = round(error_px(case, edit, found), 2)
+                rows.append(row)
+                if asked.json:
+                    with asked.json.open("a") as file:
+                        file.write(json.dumps(row) + "\n")
+    report(rows)
+
+
+def report(rows: list[dict]) -> None:
+    print("| case | placings | carried | within 5 px | within 10 px | median error px | worst |")
+    print("|---|---|---|---|---|---|---|")
+    groups = dict.fromkeys(
+        r["kind"] if r["kind"] != "graffiti" else f"graffiti {r['name']}" for r in rows
+    )
+    for group in groups:
+        mine = [r for r in rows if group in (r["kind"], f"{r['kind']} {r['name']}")]
+        carried = [r for r in mine if "warp" in r]
+        errors = np.array([r["error_px"] for r in carried if r["error_px"] is not None])
+        figures = "| | | | |"
+        if len(errors):
+            figures = (
+                f"| {(errors <= 5).sum()} | {(errors <= 10).sum()} "
+                f"| {np.median(errors):.1f} | {errors.max():.1f} |"
+            )
+        print(f"| {group} | {len(mine)} | {len(carried)} {figures}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Feature maps of a data set's pictures at one setting: each made once, while memory lasts.
+
+A gallery is a model with its options. It keeps maps as they are, of mirrored targets, and of single
+draws of noise, and counts what they cost.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from counterpoint.backbones.base import Backbone
+from counterpoint.benchmarks.asked import Asked
+from counterpoint.benchmarks.datasets.keypoints import KeypointPair
+from counterpoint.benchmarks.pairs import CACHE_BYTES, Key, MapCache, takes_prompt
+from counterpoint.benchmarks.sweep_rows import Course
+from counterpoint.errors import BadInput
+from counterpoint.features import Provenance
+from counterpoint.geometry import SizeWH
+from counterpoint.images import Picture
+from counterpoint.matching import PreparedMap, mirrored, unmirrored
+from counterpoint.matching.calibration import without_picture
+from counterpoint.options import Options
+
+MEMBERS = 4
+"""Single draws whose disagreement is measured, where it is asked for without a number."""
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """The maps that one pair needs.
+
+    Attributes:
+        source: of the source picture.
+        target: of the target.
+        mirror: of the mirrored target, placed on the target; None: not asked for.
+        members: of single draws, (source, target) each.
+    """
+
+    source: PreparedMap
+    target: PreparedMap
+    mirror: PreparedMap | None = None
+    members: tuple[tuple[PreparedMap, PreparedMap], ...] = ()
+
+
+@dataclass(eq=False)
+class Gallery:
+    """A model and its options, at work on a data set.
+
+    Attributes:
+        backbone: the model.
+        options: of the features; "{category}" in the prompt stands for each pair's own.
+        course: the data set.
+        mirror: targets mirrored as well.
+        members: single draws of noise as well.
+        cache_bytes: memory for maps that wait for their next pair, of each kind.
+        seconds: spent on features as they are, so far.
+        made: how many.
+    """
+
+    backbone: Backbone
+    options: Options
+    course: Course
+    mirror: bool = False
+    members: int = 0
+    cache_bytes: int = CACHE_BYTES
+    seconds: float = 0.0
+    made: int = 0
+    _caches: dict[str, MapCache] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if takes_prompt(self.backbone.spec):
+            prompt = self.course.prompt if self.options.prompt is None else self.options.prompt
+            self.options = replace(self.options, prompt=prompt)
+        else:
+            self.options = replace(self.options, prompt=None)
+        if self.members and self.backbone.spec.t is None:
+            raise BadInput(
+                f"expected a model that sees noise for members, {self.backbone.spec.name} sees "
+                "none: there is nothing to disagree about"
+            )
+
+    @property
+    def provenance(self) -> Provenance:
+        """What makes its maps, without a picture."""
+        import numpy as np
+
+        blank = Picture(np.zeros((1, 1, 3), np.uint8))
+        return without_picture(self.backbone.provenance(blank, self.options))
+
+    @property
+    def seconds_a_picture(self) -> float:
+        """Of features, on the average; 0 before the first."""
+        return self.seconds / self.made if self.made else 0.0
+
+    def views(self, asked: Sequence[Asked]) -> list[Views]:
+        """The maps of a few pairs, which should share pictures.
+
+        Raises:
+            ImageError: a picture that cannot be read.
+        """
+        pairs = [one.pair for one in asked]
+        sources = {self._key(p, p.source): p.source_size_wh for p in pairs}
+        targets = {self._key(p, p.target): p.target_size_wh for p in pairs}
+        both = sources | targets
+        plain = self._maps("plain", both, self.options)
+        flipped = self._maps("mirror", targets, self.options) if self.mirror else {}
+        draws = [self._maps(f"member {i}", both, self._member(i)) for i in range(self.members)]
+        return [self._pair_views(pair, plain, flipped, draws) for pair in pairs]
+
+    def _pair_views(
+        self,
+        pair: KeypointPair,
+        plain: Mapping[Key, PreparedMap],
+        flipped: Mapping[Key, PreparedMap],
+        draws: Iterable[Mapping[Key, PreparedMap]],
+    ) -> Views:
+        source, target = self._key(pair, pair.source), self._key(pair, pair.target)
+        members = tuple((maps[source], maps[target]) for maps in draws)
+        return Views(plain[source], plain[target], flipped.get(target), members)
+
+    def _key(self, pair: KeypointPair, path: Path) -> Key:
+        return path, (self.options.prompt or "").replace("{category}", pair.noun)
+
+    def _member(self, number: int) -> Options:
+        return member_options(self.options, number)
+
+    def _maps(
+        self, kind: str, sizes: Mapping[Key, SizeWH], options: Options
+    ) -> dict[Key, PreparedMap]:
+        cache = self._caches.setdefault(kind, MapCache(self.cache_bytes))
+        maps = {key: held for key in sizes if (held := cache.get(key)) is not None}
+        missing: dict[str, list[Key]] = {}
+        for key in sizes:
+            if key not in maps:
+                missing.setdefault(key[1], []).append(key)
+        for prompt, keys in missing.items():
+            pictures = [self.course.picture(key[0], sizes[key]) for key in keys]
+            asked = replace(options, prompt=prompt or options.prompt)
+            for key, made in zip(keys, self._make(kind, pictures, asked), strict=True):
+                maps[key] = made
+                cache.put(key, made)
+        return maps
+
+    def _make(self, kind: str, pictures: list[Picture], options: Options) -> list[PreparedMap]:
+        if kind == "mirror":
+            found = self.backbone.stream([mirrored(picture) for picture in pictures], options)
+            return [PreparedMap(unmirrored(fmap)) for fmap in found]
+        start = time.perf_counter()
+        made = [PreparedMap(fmap) for fmap in self.backbone.stream(pictures, options)]
+        if kind == "plain":
+            self.seconds += time.perf_counter() - start
+            self.made += len(made)
+        return made
+
+
+def member_options(options: Options, number: int) -> Options:
+    """Of a single draw of noise that is in no ensemble of these options."""
+    return replace(options, ensemble=1, seed=options.seed + 1 + number)

@@ -1,0 +1,229 @@
+"""`counterpoint edit`: carry an edit of one picture to others, and through videos."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from counterpoint.cli.common import (
+    DEFAULTS,
+    ModelOptions,
+    console,
+    open_model,
+    output_folder,
+    print_json,
+)
+from counterpoint.cli.edit_options import (
+    EDIT,
+    VIDEO,
+    WARP,
+    FittingOptions,
+    Flag,
+    MovingOptions,
+    WhatOptions,
+    build_edit,
+    carrying,
+)
+from counterpoint.errors import CounterpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from counterpoint.backbones.base import Backbone
+    from counterpoint.cli.edit_options import Fitting, Moving
+    from counterpoint.images import Picture
+    from counterpoint.matching import PreparedMap
+    from counterpoint.options import Options
+    from counterpoint.tasks.edits import CarriedEdit, Carrying
+    from counterpoint.tasks.layers import Edit
+
+VIDEOS = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
+"""File endings that are taken for videos."""
+
+SHEET = 24
+"""Results on the contact sheet, at most."""
+
+
+def edit(
+    source: Path,
+    /,
+    *targets: str,
+    out: Path,
+    json: Annotated[bool, Flag] = False,
+    what: WhatOptions = EDIT,
+    fitting: FittingOptions = WARP,
+    moving: MovingOptions = VIDEO,
+    options: ModelOptions = DEFAULTS,
+) -> int:
+    """Carry an edit of SOURCE to each TARGET: where the matches say that it belongs.
+
+    Points inside the edit are matched, a warp is fitted to the matches, and the edit is blended
+    into the target at its full size and in its own kind of picture. A target whose matches do not
+    support the edit is left alone, with the reason, and the exit code is then 1; so it is where a
+    target cannot be read. The others are done.
+
+    Parameters
+    ----------
+    source
+        The picture that was edited, without the edit.
+    targets
+        Pictures, videos, folders (searched recursively) or quoted glob patterns.
+    out
+        A folder: the edited targets, a drawing of each with the matches that agree, a contact
+        sheet, and edit.json.
+    json
+        Print JSON, the same as edit.json.
+    """
+    from counterpoint.errors import BadInput
+    from counterpoint.images import load_picture
+
+    if not targets:
+        raise BadInput("expected at least one TARGET after SOURCE; see edit --help")
+    picture = load_picture(source)
+    made = build_edit(picture, what)
+    place = output_folder(out)
+    ours = [source, what.sticker, what.edited, what.mask]
+    found = _find(targets, moving.video, [path for path in ours if path], place)
+    job = Job(picture, made, place, found, fitting, moving, carrying(fitting, options.seed))
+    job.open(open_model(options), options)
+    rows = job.run()
+    _finish(job, rows, json)
+    return 0 if all(row["carried"] for row in rows) else 1
+
+
+def _find(targets: "Sequence[str]", folders_move: bool, ours: list[Path], out: Path) -> list[Path]:
+    """Every target, in order; in folders, not what this command reads or has written."""
+    from counterpoint.errors import BadInput
+    from counterpoint.images import find_pictures
+
+    mine = {path.resolve() for path in ours}
+    found: list[Path] = []
+    for place in targets:
+        path = Path(place)
+        if path.suffix.lower() in VIDEOS or (path.is_dir() and folders_move):
+            found.append(path)
+            continue
+        pictures = find_pictures([place])
+        if path.is_dir():
+            pictures += sorted(p for p in path.rglob("*") if p.suffix.lower() in VIDEOS)
+            pictures = [p for p in dict.fromkeys(pictures) if p.resolve() not in mine]
+            pictures = [p for p in pictures if out.resolve() not in p.resolve().parents]
+        found.extend(pictures)
+    if not found:
+        raise BadInput(f"expected targets beside the source, found none at {', '.join(targets)}")
+    return list(dict.fromkeys(found))
+
+
+@dataclass
+class Job:
+    """One run: an edit, its source's features, the targets.
+
+    Attributes:
+        source: the source picture.
+        edit: over it.
+        out: the folder for results.
+        targets: pictures and videos.
+        fitting: as asked.
+        moving: as asked.
+        how: as asked.
+    """
+
+    source: "Picture"
+    edit: "Edit"
+    out: Path
+    targets: list[Path]
+    fitting: "Fitting"
+    moving: "Moving"
+    how: "Carrying"
+
+    def open(self, model: "Backbone", options: "Options") -> None:
+        """Take the model; the source's features are extracted when first asked for."""
+        self.model, self.options = model, options
+        self._sources: dict[str, PreparedMap] = {}
+
+    def settings(self, across: str) -> "Options":
+        """The options, and where they are silent what suits views of one scene."""
+        from counterpoint.tasks.local_features import geometric_options
+
+        if across == "views":
+            return geometric_options(self.model.spec, self.options)
+        return self.options
+
+    def carry(self, target: "Picture", usual: str) -> "CarriedEdit":
+        """Find the edit's place in a picture; with --mirror also in its mirror image."""
+        from counterpoint.images import Picture
+        from counterpoint.matching import PreparedMap
+        from counterpoint.tasks.edits import carry_edit
+
+        across = self.fitting.across or usual
+        options = self.settings(across)
+        if across not in self._sources:
+            [fmap] = self.model.extract([self.source], options)
+            self._sources[across] = PreparedMap(fmap)
+        looked = [target]
+        if self.fitting.mirror:
+            looked.append(Picture(target.rgb[:, ::-1].copy(), target.name))
+        maps = self.model.extract(looked, options)
+        tries = [carry_edit(self.edit, self._sources[across], fmap, self.how) for fmap in maps]
+        best = max(range(len(tries)), key=lambda i: int(tries[i].inliers.sum()))
+        return tries[best].mirrored() if best else tries[best]
+
+    def run(self) -> list[dict[str, Any]]:
+        """Every target; what goes wrong with one does not stop the others."""
+        from counterpoint.cli.edit_pictures import edit_picture
+        from counterpoint.cli.edit_videos import edit_video
+
+        rows: list[dict[str, Any]] = []
+        for target in self.targets:
+            moves = target.suffix.lower() in VIDEOS or target.is_dir()
+            try:
+                row = edit_video(self, target) if moves else edit_picture(self, target)
+            except CounterpointError as error:
+                if isinstance(error, OSError):  # the disk is full: all others would fail too
+                    raise
+                row = {"target": str(target), "carried": False, "reason": str(error)}
+                sys.stderr.write(f"counterpoint: skipped: {error}\n")
+            rows.append({"source": self.source.name, "model": self.options.model, **row})
+        return rows
+
+    def place_for(self, target: Path, ending: str) -> Path:
+        """Where a target's result goes: laid out as the targets are, its whole name kept."""
+        from counterpoint.store import FeatureFolder
+
+        mirrored = FeatureFolder.for_pictures(self.out, self.targets).path_for(target)
+        return mirrored.with_name(f"{target.name}{ending}")
+
+
+def _finish(job: Job, rows: list[dict[str, Any]], json: bool) -> None:
+    """The report's file, the contact sheet, and what is printed."""
+    import json as json_format
+
+    from counterpoint.cli.edit_pictures import contact_sheet
+    from counterpoint.files import write_text
+
+    sheet = contact_sheet(job, rows[:SHEET])
+    report = job.out / "edit.json"
+    write_text(report, json_format.dumps(rows, indent=2, allow_nan=False) + "\n")
+    if json:
+        print_json(rows)
+        return
+    shown = console()
+    for row in rows:
+        shown.print(f"{row['target']}: {_line(row)}", soft_wrap=True)
+    done = sum(row["carried"] for row in rows)
+    where = f"; {sheet}" if sheet else ""
+    shown.print(f"{done} of {len(rows)} carried; report in {report}{where}", soft_wrap=True)
+
+
+def _line(row: dict[str, Any]) -> str:
+    """What became of one target."""
+    if not row["carried"]:
+        return f"left alone: {row['reason']}"
+    if "frames" in row:
+        return f"in {row['frames_with_edit']} of {row['frames']} frames; wrote {row['result']}"
+    kinds = " and ".join(part["kind"] for part in row["parts"])
+    kept = min(part["kept"] for part in row["parts"])
+    drawn = "" if kept == 1 else f", {kept:.0%} of it drawn"
+    missing = f"; left out: {row['reason']}" if row["reason"] else ""
+    counts = f"{row['inliers']} of {row['points']} points agree"
+    return f"{kinds}, {counts}{drawn}{missing}; wrote {row['result']}"

@@ -1,0 +1,498 @@
+"""Warps that carry a piece of one picture to another, fitted to matches in spite of wrong ones.
+
+From rigid to flexible: similarity (4 numbers), affine (6), homography (8), thin-plate spline
+(Bookstein, PAMI 1989; smoothed, Wahba 1990). Which one the matches support best is asked of
+chance: the fit that random matches would reach least often wins (the number of false alarms of
+Moisan and Stival, IJCV 2004), so that freedom has to pay for itself in matches.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from counterpoint.errors import BadInput
+from counterpoint.geometry import Points, SizeWH, apply_homography, as_points
+from counterpoint.matching.find import require_known
+from counterpoint.tasks.homography import (
+    CHANCE,
+    Matrix,
+    NoEstimate,
+    Robust,
+    _log10_false_alarms,
+    _share_near,
+    _width_px,
+    estimate,
+)
+
+WarpKind = Literal["similarity", "affine", "homography", "thin-plate"]
+
+SAMPLE = {"similarity": 2, "affine": 3, "homography": 4}
+"""Matches that determine each projective warp."""
+
+_STIFFNESS = (1.0, 0.1, 0.01)
+"""Of a thin plate, in units of the kernel over points brought to unit spread; stiff ones first."""
+
+_WORTH = 1.2
+"""How many times the matches of the best projective warp a thin plate must explain."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bend:
+    """What a thin plate adds to its affine part: ``sum_i weights_i U(|x - centres_i| / scale)``.
+
+    Attributes:
+        centres: (n, 2), pixels of the source.
+        weights: (n, 2), pixels of the target.
+        scale: pixels of the source that count as one; ``U(r) = r^2 log r``.
+    """
+
+    centres: Points
+    weights: Points
+    scale: float | int
+
+    def apply(self, points: Points) -> Points:
+        """The displacement at points (N, 2), pixels of the target."""
+        return _kernel(_distances(points, self.centres) / self.scale) @ self.weights
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """A map from the pixels of a source picture to those of a target.
+
+    Attributes:
+        kind: what was fitted.
+        matrix: (3, 3); of a thin plate, its affine part.
+        bend: of a thin plate, the rest.
+
+    >>> shift = Warp("similarity", np.array([[1.0, 0, 5], [0, 1, 0], [0, 0, 1]]))
+    >>> shift.apply([(1, 2)]).tolist(), shift.invert([(6, 2)]).tolist()
+    ([[6.0, 2.0]], [[1.0, 2.0]])
+    """
+
+    kind: WarpKind
+    matrix: Matrix
+    bend: Bend | None = None
+
+    def apply(self, points_px: ArrayLike) -> Points:
+        """Source points (N, 2) in the target."""
+        points = as_points(points_px)
+        moved = apply_homography(self.matrix, points)
+        return moved if self.bend is None else moved + self.bend.apply(points)
+
+    def jacobians(
+        self, points_px: ArrayLike, step_px: float | int = 0.5
+    ) -> Float[np.ndarray, "n 2 2"]:
+        """Derivatives at source points (N, 2): ``[:, i, j]`` is of target axis i by source axis j.
+
+        By central differences over ``step_px`` to each side.
+        """
+        points = as_points(points_px)
+        steps = np.array([(step_px, 0), (0, step_px)])
+        ends = [(self.apply(points + s) - self.apply(points - s)) / (2 * step_px) for s in steps]
+        return np.stack(ends, axis=2)
+
+    def invert(self, points_px: ArrayLike) -> Points:
+        """Target points (N, 2) in the source; of a thin plate by Newton's method from its affine
+        part, NaN where that does not arrive within a hundredth of a pixel.
+        """
+        points = as_points(points_px)
+        found = apply_homography(np.linalg.inv(self.matrix), points)
+        if self.bend is None:
+            return found
+        for _ in range(12):
+            missed = self.apply(found) - points
+            jacobians = self.jacobians(found)
+            sound = np.abs(np.linalg.det(jacobians)) > 1e-9
+            jacobians[~sound] = np.eye(2)
+            step = np.linalg.solve(jacobians, missed[..., None])[..., 0]
+            limit = 0.5 * self.bend.scale
+            length = np.maximum(np.linalg.norm(step, axis=1, keepdims=True), 1e-12)
+            found = found - step * np.minimum(1, limit / length)
+        found[np.linalg.norm(self.apply(found) - points, axis=1) > 0.01] = np.nan
+        return found
+
+    def then(self, matrix: ArrayLike) -> "Warp":
+        """This warp, followed by an affine map of the target's pixels."""
+        after = np.asarray(matrix, dtype=np.float64)
+        moved = replace(self, matrix=after @ self.matrix)
+        if self.bend is None:
+            return moved
+        return replace(moved, bend=replace(self.bend, weights=self.bend.weights @ after[:2, :2].T))
+
+
+@dataclass(frozen=True, eq=False)
+class WarpFit:
+    """A warp and the matches that speak for it.
+
+    Attributes:
+        warp: from source to target pixels.
+        inliers: (matches,), which lie within the threshold of where it takes them. Of a thin plate
+            each match is judged by the plate fitted without it.
+        log10_chance: how often matches at random would agree so well, as in
+            `counterpoint.tasks.homography.log10_chance`; negative numbers are good.
+    """
+
+    warp: Warp
+    inliers: Bool[np.ndarray, " matches"]
+    log10_chance: float
+
+    @property
+    def support(self) -> int:
+        """How many matches it explains."""
+        return int(self.inliers.sum())
+
+
+@dataclass(frozen=True)
+class NoWarp:
+    """No warp, and why.
+
+    Attributes:
+        reason: one line.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plausible:
+    """What a warp may do to a picture's piece before it is taken for a mistake.
+
+    Attributes:
+        scale: it may grow or shrink by this factor, beyond the ratio of the pictures' sizes.
+        stretch: the most that one direction may grow over another, anywhere.
+        perspective: the most that its area may grow at one end over the other.
+    """
+
+    scale: float | int = 5.0
+    stretch: float | int = 3.5
+    perspective: float | int = 9.0
+
+    def __post_init__(self) -> None:
+        if min(self.scale, self.stretch, self.perspective) < 1:
+            raise BadInput(f"expected limits of at least 1, got {self}")
+
+
+_USUAL = Plausible()
+
+
+def fit_warp(
+    source_px: ArrayLike,
+    target_px: ArrayLike,
+    target_wh: SizeWH,
+    kind: WarpKind,
+    *,
+    threshold_px: float | int,
+    cells: ArrayLike | None = None,
+    expected_scale: float | int = 1.0,
+) -> WarpFit | NoWarp:
+    """The warp of one kind that most matches agree on, by RANSAC, or why there is none.
+
+    Args:
+        source_px: (N, 2), pixels of the source picture; the order may change the result.
+        target_px: (N, 2), their matches in the target picture.
+        target_wh: of the target picture, pixels.
+        kind: of warp.
+        threshold_px: within which a match agrees, pixels of the target.
+        cells: (N,), in which cell of the feature grid each source point lies: points of one cell
+            are one witness, not several, when agreement is weighed against chance.
+        expected_scale: target pixels per source pixel that the threshold is meant for. Where a
+            warp shrinks more than that, the threshold shrinks with it: points that all match to
+            about one place agree with any warp that brings them together there.
+
+    Raises:
+        UnknownName: no such kind.
+        PointError: points that are not finite (x, y) pairs.
+        BadInput: different numbers of points.
+    """
+    require_known("warp", kind, get_args(WarpKind))
+    source, target = as_points(source_px), as_points(target_px)
+    if len(source) != len(target):
+        raise BadInput(f"expected as many points as matches, got {len(source)} and {len(target)}")
+    witness = np.arange(len(source)) if cells is None else np.asarray(cells)
+    alpha = _share_near("homography", target_wh, threshold_px)
+    if kind == "thin-plate":
+        return _fit_plate(source, target, threshold_px, witness, alpha, expected_scale)
+    matrix = _search(source, target, kind, threshold_px)
+    if isinstance(matrix, NoWarp):
+        return matrix
+    warp = Warp(kind, matrix)
+    distance = _distance(warp, source, target)
+    inliers = distance <= threshold_px
+    inliers &= distance <= threshold_px * _shrinking(warp, source[inliers], expected_scale)
+    return WarpFit(warp, inliers, _chance(inliers, witness, SAMPLE[kind], alpha))
+
+
+def _shrinking(warp: Warp, points: Points, expected_scale: float | int) -> float:
+    """How much a warp shrinks what is around some points, up to 1."""
+    if not len(points):
+        return 1.0
+    area = np.abs(np.linalg.det(warp.jacobians(points)))
+    return min(1.0, float(np.median(area)) ** 0.5 / expected_scale)
+
+
+def _distance(warp: Warp, source: Points, target: Points) -> Float[np.ndarray, " n"]:
+    return np.linalg.norm(warp.apply(source) - target, axis=1)
+
+
+def _chance(
+    inliers: Bool[np.ndarray, " n"], witness: np.ndarray, sample: int, alpha: float
+) -> float:
+    support, total = len(np.unique(witness[inliers])), len(np.unique(witness))
+    return _log10_false_alarms(support, total, sample, 1, alpha)
+
+
+def _search(
+    source: Points, target: Points, kind: WarpKind, threshold_px: float | int
+) -> Matrix | NoWarp:
+    """OpenCV's RANSAC, refined over the matches that agree."""
+    needed = SAMPLE[kind]
+    if len(source) < needed:
+        return NoWarp(f"a warp needs {needed} matches, got {len(source)}")
+    if kind == "homography":
+        robust = Robust(method="ransac", threshold_px=threshold_px)
+        found = estimate(source, target, "homography", robust)
+        return NoWarp(found.reason) if isinstance(found, NoEstimate) else found.matrix
+    search = cv2.estimateAffine2D if kind == "affine" else cv2.estimateAffinePartial2D
+    try:
+        rows, _ = search(
+            source, target, method=cv2.RANSAC, ransacReprojThreshold=threshold_px, maxIters=5000
+        )
+    except cv2.error:  # what it says of unusable points differs between its versions
+        rows = None
+    if rows is None or not np.isfinite(rows).all():
+        return NoWarp(f"RANSAC found no {kind} warp for any part of the {len(source)} matches")
+    return np.vstack([rows, (0.0, 0.0, 1.0)])
+
+
+def choose_warp(
+    source_px: ArrayLike,
+    target_px: ArrayLike,
+    target_wh: SizeWH,
+    *,
+    threshold_px: float | int,
+    cells: ArrayLike | None = None,
+    kinds: tuple[WarpKind, ...] = ("similarity", "affine", "homography", "thin-plate"),
+    plausible: Plausible = _USUAL,
+    source_wh: SizeWH | None = None,
+) -> WarpFit | NoWarp:
+    """Of several kinds the warp that the matches support best, by what chance would give.
+
+    Refused are warps that chance would give too (`log10_chance` above -3), inliers on a line or in
+    one place, and what is not `Plausible` over the matches: mirror images, folds, a horizon that
+    crosses, extreme scale or stretch.
+
+    Args:
+        source_px: (N, 2), pixels of the source picture.
+        target_px: (N, 2), their matches in the target picture.
+        target_wh: of the target picture, pixels.
+        threshold_px: within which a match agrees, pixels of the target.
+        cells: as for `fit_warp`.
+        kinds: to choose from.
+        plausible: what a warp may do.
+        source_wh: of the source picture, pixels; by default as the target's.
+
+    Raises:
+        UnknownName: no such kind.
+        PointError: points that are not finite (x, y) pairs.
+        BadInput: different numbers of points, or no kind.
+
+    >>> x, y = np.meshgrid(np.arange(6), np.arange(6))
+    >>> square = np.stack([x.ravel(), y.ravel()], axis=1) * 20.0
+    >>> found = choose_warp(square, square * 0.9 + 7, (200, 200), threshold_px=2)
+    >>> found.warp.kind, found.support, found.warp.apply([(0, 0)]).round(2).tolist()
+    ('similarity', 36, [[7.0, 7.0]])
+    >>> choose_warp(square[:3], square[:3, ::-1], (200, 200), threshold_px=2).reason
+    'only 3 of 3 matches agree on a warp, as many as chance would give'
+    """
+    if not kinds:
+        raise BadInput("expected at least one kind of warp, got none")
+    source, target = as_points(source_px), as_points(target_px)
+    expected = 1.0 if source_wh is None else (np.prod(target_wh) / np.prod(source_wh)) ** 0.5
+    best: WarpFit | None = None
+    refusals: list[tuple[float, str]] = []
+    for kind in sorted(kinds, key=get_args(WarpKind).index):
+        fit = fit_warp(
+            source,
+            target,
+            target_wh,
+            kind,
+            threshold_px=threshold_px,
+            cells=cells,
+            expected_scale=float(expected),
+        )
+        if isinstance(fit, NoWarp):
+            refusals.append((float("inf"), fit.reason))
+            continue
+        if reason := _refusal(fit, source, target, threshold_px, plausible, float(expected)):
+            refusals.append((fit.log10_chance, reason))
+        elif best is None or _better(fit, best):
+            best = fit
+    return best or NoWarp(min(refusals, key=lambda said: said[0])[1])
+
+
+def _better(fit: WarpFit, best: WarpFit) -> bool:
+    if fit.warp.kind == "thin-plate" and fit.support < _WORTH * best.support:
+        return False
+    return fit.log10_chance < best.log10_chance
+
+
+def _refusal(
+    fit: WarpFit,
+    source: Points,
+    target: Points,
+    threshold_px: float | int,
+    plausible: Plausible,
+    expected: float,
+) -> str:
+    """Why a warp is not to be trusted; "" where nothing is wrong."""
+    kept, total = fit.support, len(fit.inliers)
+    if fit.log10_chance > CHANCE:
+        return f"only {kept} of {total} matches agree on a warp, as many as chance would give"
+    starts, ends = source[fit.inliers], target[fit.inliers]
+    if min(_width_px(starts), _width_px(ends)) < threshold_px / 2:
+        return f"degenerate: the {kept} matches that agree lie on a line or in one place"
+    return implausible(fit.warp, starts, plausible, expected)
+
+
+def implausible(
+    warp: Warp,
+    points_px: ArrayLike,
+    plausible: Plausible = _USUAL,
+    expected_scale: float | int = 1.0,
+) -> str:
+    """What is wrong with a warp over some source points; "" where nothing is.
+
+    Args:
+        warp: to be judged.
+        points_px: (N, 2), source points, such as the outline of what it carries.
+        plausible: the limits.
+        expected_scale: target pixels per source pixel that would be no change of scale.
+    """
+    points = as_points(points_px)
+    depth = points @ warp.matrix[2, :2] + warp.matrix[2, 2]
+    if depth.min() <= 0 <= depth.max():
+        return f"degenerate: the horizon of the {warp.kind} crosses the edit"
+    jacobians = warp.jacobians(points)
+    area = np.linalg.det(jacobians)
+    if (area < 0).all():
+        return (
+            f"degenerate: the {warp.kind} found mirrors the edit; if the object faces the other "
+            "way, match the target's mirror image (--mirror)"
+        )
+    if area.min() <= 0:
+        return f"degenerate: the {warp.kind} found folds the edit"
+    lengths = np.linalg.svd(jacobians, compute_uv=False)
+    scale = float(np.sqrt(np.median(area))) / expected_scale
+    stretch = float((lengths[:, 0] / lengths[:, 1]).max())
+    perspective = float(area.max() / area.min())
+    if not 1 / plausible.scale <= scale <= plausible.scale:
+        return f"implausible: the {warp.kind} found scales the edit by {scale:.2g}"
+    if stretch > plausible.stretch:
+        return f"implausible: the {warp.kind} found stretches the edit {stretch:.2g} times"
+    if perspective > plausible.perspective:
+        return f"implausible: one end of the edit would grow {perspective:.2g} times over another"
+    return ""
+
+
+def _kernel(distance: np.ndarray) -> np.ndarray:
+    square = distance**2
+    return 0.5 * square * np.log(np.maximum(square, 1e-300))
+
+
+def _distances(
+    a: Float[np.ndarray, "n 2"], b: Float[np.ndarray, "m 2"]
+) -> Float[np.ndarray, "n m"]:
+    return np.linalg.norm(a[:, None] - b[None], axis=2)
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """A smoothed thin plate and each of its matches' distance from the plate without it."""
+
+    warp: Warp
+    left_out_px: np.ndarray
+    freedom: float
+
+
+def smooth_plate(source_px: ArrayLike, target_px: ArrayLike, stiffness: float | int = 0.0) -> Warp:
+    """The thin plate through matches (``stiffness`` 0), or near them.
+
+    Args:
+        source_px: (N, 2), at least 3 that are not on a line.
+        target_px: (N, 2).
+        stiffness: what bending costs; large ones leave the affine part alone.
+    """
+    return _plate(as_points(source_px), as_points(target_px), stiffness).warp
+
+
+def _plate(source: Points, target: Points, stiffness: float | int) -> _Plate:
+    n, middle = len(source), source.mean(axis=0)
+    scale = float(np.sqrt(((source - middle) ** 2).sum(axis=1).mean())) or 1.0
+    unit = (source - middle) / scale
+    kernel, plane = _kernel(_distances(unit, unit)), np.c_[unit, np.ones(n)]
+    system = np.zeros((n + 3, n + 3))
+    system[:n, :n] = kernel + stiffness * np.eye(n)
+    system[:n, n:], system[n:, :n] = plane, plane.T
+    solved = np.linalg.pinv(system, hermitian=True)[:, :n]
+    hat = np.c_[kernel, plane] @ solved
+    rest = np.maximum(1 - np.diag(hat), 1e-9)
+    off = np.linalg.norm(target - hat @ target, axis=1) / rest  # exact for linear smoothers
+    weights, affine = np.split(solved @ target, [n])
+    matrix = np.eye(3)
+    matrix[:2, :2] = affine[:2].T / scale
+    matrix[:2, 2] = affine[2] - matrix[:2, :2] @ middle
+    bend = Bend(source.copy(), weights, scale)
+    return _Plate(Warp("thin-plate", matrix, bend), off, float(np.trace(hat)))
+
+
+def _fit_plate(
+    source: Points,
+    target: Points,
+    threshold_px: float | int,
+    witness: np.ndarray,
+    alpha: float,
+    expected_scale: float | int,
+) -> WarpFit | NoWarp:
+    """From the affine warp's near matches outwards, at the stiffness that explains most."""
+    start = _search(source, target, "affine", 2 * threshold_px)
+    if isinstance(start, NoWarp):
+        return start
+    affine = Warp("affine", start)
+    near = _distance(affine, source, target) <= 3 * threshold_px
+    threshold_px *= _shrinking(affine, source[near], expected_scale)
+    fits = [_grow(source, target, near, threshold_px, s) for s in _STIFFNESS]
+    found = [(warp, inliers, freedom) for warp, inliers, freedom in fits if inliers.sum() >= 8]
+    if not found:
+        return NoWarp("too few matches agree on a thin plate")
+    scored = [
+        WarpFit(warp, inliers, _chance(inliers, witness, int(np.ceil(freedom)), alpha))
+        for warp, inliers, freedom in found
+    ]
+    return min(scored, key=lambda fit: fit.log10_chance)
+
+
+def _grow(
+    source: Points,
+    target: Points,
+    chosen: Bool[np.ndarray, " n"],
+    threshold_px: float | int,
+    stiffness: float | int,
+) -> tuple[Warp, Bool[np.ndarray, " n"], float]:
+    """Fit, keep what agrees, fit again, until nothing changes."""
+    warp, freedom = Warp("thin-plate", np.eye(3)), 3.0
+    for _ in range(8):
+        if chosen.sum() < 8:
+            return warp, np.zeros(len(source), dtype=bool), freedom
+        plate = _plate(source[chosen], target[chosen], stiffness)
+        warp, freedom = plate.warp, plate.freedom
+        distance = _distance(warp, source, target)
+        distance[chosen] = plate.left_out_px
+        agreeing = distance <= threshold_px
+        if (agreeing == chosen).all():
+            break
+        chosen = agreeing
+    return warp, chosen, freedom

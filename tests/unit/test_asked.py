@@ -1,0 +1,108 @@
+"""All points that could be asked for, and which of them mirror each other."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from counterpoint.benchmarks.asked import ask_crops, ask_pairs
+from counterpoint.benchmarks.cub_pairs import prepare
+from counterpoint.benchmarks.datasets.ap10k import KEYPOINTS, read_ap10k
+from counterpoint.benchmarks.datasets.cub import read_cub
+from counterpoint.benchmarks.datasets.spair import CATEGORIES, read_spair
+from counterpoint.benchmarks.protocols import find_protocol
+from counterpoint.benchmarks.sides import by_name, of_spair, sides
+from counterpoint.benchmarks.sweep_rows import keypoint_course
+from support.painted_birds import PARTS, write_birds
+from support.tiny_datasets import POINTS, write_ap10k, write_spair
+
+
+@pytest.fixture
+def crops(tmp_path):
+    return prepare(read_cub(write_birds(tmp_path / "CUB")), pairs=40)
+
+
+def test_crops_are_asked_for_every_part_that_the_source_shows(crops):
+    quiz = ask_crops(crops, PARTS)
+    lost = 0
+    for drawn, (identity, one) in zip(crops.pairs, quiz.asked.items(), strict=True):
+        source, target = crops.crops[drawn.source], crops.crops[drawn.target]
+        assert identity == f"{drawn.source}-{drawn.target}"
+        assert len(one.points_px) == source.visible.sum()
+        assert len(one.absent_px) == (source.visible & ~target.visible).sum()
+        assert len(one.pair.source_px) == (source.visible & target.visible).sum()
+        lost += len(one.absent_px)
+    assert quiz.absent == lost > 0
+
+
+def test_eyes_that_the_source_shows_are_each_others_sides(crops):
+    quiz = ask_crops(crops, PARTS)
+    left, right = PARTS.index("left eye"), PARTS.index("right eye")
+    with_both = 0
+    for drawn, one in zip(crops.pairs, quiz.asked.values(), strict=True):
+        crop = crops.crops[drawn.source]
+        both = crop.visible[left] and crop.visible[right]
+        assert len(one.sides) == both
+        if both:
+            ends = one.points_px[list(one.sides[0])]
+            wanted = crop.parts_px[[left, right]]
+            assert sorted(ends.tolist()) == sorted(wanted.tolist())
+            with_both += 1
+    assert with_both
+
+
+def test_other_pairs_tell_what_a_target_lacks(tmp_path):
+    """Picture k of the miniature lacks point k, so of each pair one source point is absent."""
+    dataset = read_spair(write_spair(tmp_path / "SPair-71k"))
+    quiz = ask_pairs(keypoint_course(dataset, find_protocol("dift")))
+    for one in quiz.asked.values():
+        source, target = (int(path.stem[-1]) for path in (one.pair.source, one.pair.target))
+        assert one.absent_px.tolist() == [list(map(float, POINTS[source][target]))]
+        assert len(one.points_px) == 4
+    single = replace(dataset, pairs=dataset.pairs[:1])
+    assert ask_pairs(keypoint_course(single, find_protocol("dift"))).absent == 0
+
+
+def test_points_beyond_their_picture_are_asked_at_its_edge(tmp_path):
+    dataset = read_spair(write_spair(tmp_path / "SPair-71k"))
+    first = dataset.pairs[0]
+    moved = replace(first, source_px=first.source_px - first.source_px.min(axis=0) - 1.5)
+    quiz = ask_pairs(keypoint_course(replace(dataset, pairs=(moved,)), find_protocol("dift")))
+    [one] = quiz.asked.values()
+    assert one.points_px.min() == 0
+    assert one.pair.source_px.min() == -1.5
+
+
+def test_ap10ks_names_give_its_sides(tmp_path):
+    dataset = read_ap10k(write_ap10k(tmp_path / "AP-10K"))
+    quiz = ask_pairs(keypoint_course(dataset, find_protocol("geoaware")))
+    for one in quiz.asked.values():
+        names = list(one.pair.keypoint_ids)
+        for i, j in one.sides:
+            if max(i, j) < len(names):
+                assert {names[i].split()[0], names[j].split()[0]} == {"left", "right"}
+                assert names[i].split()[1:] == names[j].split()[1:]
+
+
+def test_names_say_who_mirrors_whom():
+    partners = by_name(KEYPOINTS)
+    assert partners["left front paw"] == "right front paw"
+    assert "nose" not in partners
+    assert len(partners) == 14
+    assert by_name(["left eye", "beak"]) == {}
+    assert sides(["right eye", "beak", "left eye"], by_name(["right eye", "left eye"])) == ((0, 2),)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_spairs_sides_are_pairs(category):
+    partners = of_spair(category)
+    assert partners
+    for name, other in partners.items():
+        assert name != other
+        assert partners[other] == name
+        assert 0 <= int(name) < 30
+
+
+def test_an_unknown_category_has_no_sides():
+    assert of_spair("unicorn") == {}
+    assert np.array(sides([], {})).size == 0
