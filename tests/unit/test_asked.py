@@ -63,6 +63,39 @@ def test_other_pairs_tell_what_a_target_lacks(tmp_path):
     assert ask_pairs(keypoint_course(single, find_protocol("dift"))).absent == 0
 
 
+def test_points_without_a_name_have_no_side(tmp_path):
+    """Pairs without key point ids beside such with: what only the former give has no name."""
+    dataset = read_spair(write_spair(tmp_path / "SPair-71k"))
+    first, *others = dataset.pairs
+    bare = tuple(replace(pair, keypoint_ids=None) for pair in others)
+    course = keypoint_course(replace(dataset, pairs=(first, *bare)), find_protocol("dift"))
+    quiz = ask_pairs(course)
+    one = quiz.asked[first.id]
+    assert len(one.absent_px) == 1
+    partners = of_spair(first.category)
+    names = first.keypoint_ids
+    wanted = {
+        (i, j)
+        for i, a in enumerate(names)
+        for j, b in enumerate(names)
+        if i < j and partners.get(a) == b
+    }
+    assert set(one.sides) == wanted
+    assert not any(other.sides for other in quiz.asked.values() if other is not one)
+    assert sides(["", "beak", ""], by_name(["left eye", "right eye"])) == ()
+
+
+def test_a_named_key_point_elsewhere_is_not_absent(tmp_path):
+    dataset = read_spair(write_spair(tmp_path / "SPair-71k"))
+    first, second, *_ = dataset.pairs
+    assert first.source == second.source
+    moved = replace(second, source_px=second.source_px + 0.5)
+    course = keypoint_course(replace(dataset, pairs=(first, moved)), find_protocol("dift"))
+    quiz = ask_pairs(course)
+    ids = set(first.keypoint_ids), set(second.keypoint_ids)
+    assert len(quiz.asked[first.id].absent_px) == len(ids[1] - ids[0])
+
+
 def test_points_beyond_their_picture_are_asked_at_its_edge(tmp_path):
     dataset = read_spair(write_spair(tmp_path / "SPair-71k"))
     first = dataset.pairs[0]

@@ -18,6 +18,7 @@ from counterpoint.matching import (
     match,
     match_either,
     mirrored,
+    orientation,
     swap_sides,
     unmirrored,
 )
@@ -108,6 +109,19 @@ def test_how_well_a_target_fits_by_hand():
     assert found.plain == pytest.approx((2**-0.5 + 1 + 2**-0.5) / 3)
     # Cells 1 and 0 choose each other, and cell 0 and the middle one (before its twin, cell 2).
     assert align_target(source, target, target, "mutual").plain == 2
+
+
+def test_of_fine_grids_some_cells_are_compared(monkeypatch):
+    monkeypatch.setattr(orientation, "MAX_CELLS", 20)
+    source, target = random_map(), random_map(1)
+    thinned = [replace(one, values=one.values[:, ::2, ::2]) for one in (source, target)]
+    for criterion in ("similarity", "mutual"):
+        found = align_target(source, target, target, criterion).plain
+        assert found == align_target(*thinned, thinned[1], criterion).plain
+    mask = np.zeros(SIZE_WH[::-1], bool)
+    mask[11:17, 13:20] = True  # the cell in row 1 and column 1, which is passed over
+    alone = align_target(source.masked(mask), source, target).plain
+    assert 0 < alone < 1
 
 
 def test_masks_count_in_both_frames():

@@ -250,7 +250,7 @@ def test_the_report_holds_the_controls_first(mini, tmp_path):
         "value"
     ] == pytest.approx(100)
     assert report.title.startswith("SPair-71k large test, 12 of 12234 pairs: 36 points, 6 pict")
-    by_dift, by_geoaware, categories, flags = tables(report)
+    by_dift, by_geoaware, categories, flags, changes, keypoints = tables(report)
     assert by_dift.cells.header[3:] == ("@0.1 per image", "@0.1 per point", "@0.1 macro")
     assert by_dift.cells.rows[2] == ("rgb", "pixels", "64x64", *["100.0 ± 0.0"] * 3)
     assert "on all 12234 pairs: DIFT, SD 2.1, PCK@0.1 per image 52.9" in by_dift.notes[0]
@@ -266,6 +266,8 @@ def test_the_report_holds_the_controls_first(mini, tmp_path):
     )
     assert [row[:3] for row in categories.cells.rows] == [("cat", "6", "18"), ("dog", "6", "18")]
     assert flags.cells.rows[0][:3] == ("viewpoint: easy", "4", "12")
+    assert [table.cells.header[0] for table in (changes, keypoints)] == ["change", "key point"]
+    assert len(tables(report, keypoints=0)) == 5
     assert "| cat | 6 | 18 |" in categories.markdown()
     [alone] = methods(model, mini, Options(), controls=False)
     assert alone.origin.method == "rgb"

@@ -61,9 +61,10 @@ def test_lengths_by_hand(name, length):
 
 
 def test_every_protocol_is_tested_and_says_its_rule():
-    assert len(PROTOCOLS) == 7
+    assert len(PROTOCOLS) == 8
     assert find_protocol("dift").rule == "distance <= alpha * longer side of the target's box"
     assert find_protocol("geoaware").rule == "distance < alpha * longer side of the target's box"
+    assert find_protocol("cub-crops").rule.startswith("distance <= alpha * ")
     with pytest.raises(UnknownName, match="protocol 'difft': did you mean 'dift'"):
         find_protocol("difft")
 

@@ -28,6 +28,7 @@ OTHERS = {
     "prompt": "a bird",
     "seed": 1,
     "ensemble": 8,
+    "noise": "zero",
     "combine": "mean",
     "parts": (Provenance(model="small"), Provenance(model="sift")),
     "fit": "pad",

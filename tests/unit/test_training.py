@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 
 from counterpoint import training
 from counterpoint.backbones import small_net
+from counterpoint.backbones.small_views import attend_across
 from counterpoint.cli.train import train as train_command
 from counterpoint.errors import BadInput, ModelError, StorageError, UnknownName
 from counterpoint.training import TrainConfig, recipe
 from counterpoint.training.augment import random_crops
 from counterpoint.training.objective import Objective
 from counterpoint.training.optimizer import orthogonalised
-from counterpoint.training.views import attend_across
 
 MINI = training.preset("mini").but(pictures=48, score_pictures=16)
 

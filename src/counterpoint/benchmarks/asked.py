@@ -86,7 +86,12 @@ def ask_pairs(course: Course) -> Quiz:
     asked: dict[str, Asked] = {}
     for pair in course.dataset.pairs:
         (key, shown), _ = _both(pair)
-        absent = {spot: name for spot, name in known[key].items() if spot not in shown}
+        named = set(pair.keypoint_ids or ())  # a key point that lies elsewhere is not absent
+        absent = {
+            spot: name
+            for spot, name in known[key].items()
+            if spot not in shown and name not in named
+        }
         names = [*(pair.keypoint_ids or ()), *absent.values()]
         partners = _partners(course, pair, names)
         lost = np.array(list(absent), dtype=float).reshape(-1, 2)

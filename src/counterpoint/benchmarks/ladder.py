@@ -28,6 +28,7 @@ from counterpoint.benchmarks.pair_report import Table
 from counterpoint.benchmarks.pairs import in_good_order, shards
 from counterpoint.benchmarks.reliability import figure
 from counterpoint.benchmarks.report import Cells
+from counterpoint.charts import Curve, draw_curves
 from counterpoint.geometry import PixelTransform
 
 ALPHAS = (0.1, 0.05)
@@ -261,3 +262,26 @@ def _compared(ladder: Ladder) -> Table:
         if row.features:
             lines.append((row.rung, row.features, flipped))
     return Table("What is compared", Cells(("rung", "features", "flipped, %"), tuple(lines)))
+
+
+def draw_ladder(ladder: Ladder, out: Path) -> Path:
+    """PCK per point of every rung with its interval, a curve a threshold, as a PNG.
+
+    Raises:
+        MissingExtra: matplotlib is not installed.
+    """
+    curves: list[Curve] = []
+    for alpha in ladder.rows[0].per_point:
+        found = {row.rung: row.per_point[alpha] for row in ladder.rows if alpha in row.per_point}
+        intervals = [one.interval for one in found.values()]
+        curves.append(
+            Curve(
+                f"PCK@{alpha}",
+                tuple(found),
+                tuple(one.value for one in found.values()),
+                tuple(one.low for one in intervals),
+                tuple(one.high for one in intervals),
+            )
+        )
+    title = f"{ladder.model} on {ladder.dataset}"
+    return draw_curves(curves, out, title=title, labels=("", "PCK per point, %"))

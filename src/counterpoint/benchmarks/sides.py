@@ -35,8 +35,8 @@ def sides(names: Sequence[str], partners: Mapping[str, str]) -> tuple[tuple[int,
     >>> sides(["beak", "left eye", "right eye", "left leg"], by_name(["left eye", "right eye"]))
     ((1, 2),)
     """
-    where = {name: index for index, name in enumerate(names)}
-    found = ((i, where.get(partners.get(name, ""), -1)) for name, i in where.items())
+    where = {name: index for index, name in enumerate(names) if name in partners}
+    found = ((i, where.get(partners[name], -1)) for name, i in where.items())
     return tuple((i, j) for i, j in found if i < j)
 
 

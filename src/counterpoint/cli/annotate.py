@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from counterpoint.cli.annotate_report import print_summary, summarise
 from counterpoint.cli.common import (
     DEFAULTS,
     ModelOptions,
-    console,
     open_model,
     output_folder,
     print_json,
@@ -34,9 +34,6 @@ FormatName = Literal["coco", "label-studio", "cvat"]
 
 SHEET = 16
 """Pictures on a contact sheet."""
-
-RISKS = (0.05, 0.1, 0.2)
-"""Shares of wrong points at which the clicks saved are reported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,11 +131,12 @@ def annotate(
         return 130
     score = _score(run, results, how.alpha) if run.truth else None
     written = _write(run, results)
-    summary = _summary(run, results, score, written)
+    kinds = run.annotator.kinds.values()
+    summary = summarise(kinds, results, score, run.problems, written)
     if json:
         print_json(summary)
     else:
-        _print(summary)
+        print_summary(summary)
     return 1 if run.problems or not results else 0
 
 
@@ -206,8 +204,8 @@ class _Run:
         return Result(name, picture.size_wh, tuple(again))
 
     def _things(self, name: str, picture: "Picture") -> "list[tuple[int, Box]] | None":
-        from counterpoint.tasks.annotating import require_size
         from counterpoint.tasks.annotation_results import things_of
+        from counterpoint.tasks.annotation_views import require_size
 
         if self.boxes is None or self._boxes_by_name is None:
             return None
@@ -375,89 +373,3 @@ def _sheet(run: _Run, results: "list[Result]", rows: list[dict[str, Any]], path:
         text = f"{row['rank']}: {row['lowest']} {row['confidence']:.2f}"
         tiles.append((picture, found, text))
     return draw_sheet(tiles, path)
-
-
-def _summary(
-    run: _Run, results: "list[Result]", score: "Score | None", written: list[Path]
-) -> dict[str, Any]:
-    from counterpoint.tasks.annotation_results import counts
-
-    return {
-        "targets": len(results),
-        **counts(results),
-        "problems": run.problems,
-        "kinds": [_kind_summary(kind) for kind in run.annotator.kinds.values()],
-        "score": None if score is None else _score_summary(score),
-        "files": [str(path) for path in written],
-    }
-
-
-def _number(value: float) -> float | None:
-    return None if value != value else round(value, 4)
-
-
-def _kind_summary(kind: Any) -> dict[str, Any]:
-    test = kind.self_test
-    return {
-        "category": kind.category.name,
-        "references": len(kind.references),
-        "pck_leave_one_out": _number(test.pck),
-        "calibrated": test.calibration is not None,
-        "reason": test.reason,
-        "mask_overlap_leave_one_out": _number(kind.mask_overlap),
-    }
-
-
-def _score_summary(score: "Score") -> dict[str, Any]:
-    import numpy as np
-
-    last = len(score.coverage) - 1
-    at = np.unique(np.linspace(0, last, min(21, last + 1)).round().astype(int)).tolist()
-    return {
-        "alpha": score.alpha,
-        "points": score.points,
-        "absent": score.absent,
-        "pck": _number(score.pck),
-        "pck_confident_half": _number(score.pck_confident_half),
-        "calibration_error": _number(score.calibration_error),
-        "saved": {f"{risk:g}": _number(score.saved(risk)) for risk in RISKS},
-        "risk_coverage": [
-            [_number(float(score.coverage[i])), _number(float(score.risk[i]))] for i in at
-        ],
-    }
-
-
-def _print(summary: dict[str, Any]) -> None:
-    shown = console()
-    for kind in summary["kinds"]:
-        text = f"{kind['category']}: {kind['references']} references"
-        if kind["pck_leave_one_out"] is not None:
-            text += (
-                f", {100 * kind['pck_leave_one_out']:.1f} % of their points found from each other"
-            )
-        if kind["mask_overlap_leave_one_out"] is not None:
-            text += f", masks overlap by {kind['mask_overlap_leave_one_out']:.2f}"
-        shown.print(text, soft_wrap=True)
-        if not kind["calibrated"] and kind["reason"]:
-            shown.print(f"  confidence is not calibrated: {kind['reason']}", soft_wrap=True)
-    shown.print(
-        f"{summary['targets']} targets: {summary['things']} things, {summary['shown']} key points, "
-        f"{summary['hidden']} hidden as too uncertain; {len(summary['problems'])} skipped",
-        soft_wrap=True,
-    )
-    if summary["score"]:
-        _print_score(summary["score"])
-    for path in summary["files"]:
-        shown.print(f"wrote {path}", soft_wrap=True)
-
-
-def _print_score(score: dict[str, Any]) -> None:
-    shown = console()
-    shown.print(
-        f"against the truth: PCK@{score['alpha']:g} {100 * score['pck']:.1f} of {score['points']} "
-        f"points, {100 * score['pck_confident_half']:.1f} of the more confident half; calibration "
-        f"error {100 * score['calibration_error']:.1f}; {score['absent']} points are absent",
-        soft_wrap=True,
-    )
-    for risk, saved in score["saved"].items():
-        shown.print(f"  at most {float(risk):.0%} wrong: {saved:.1%} of the points need no click")

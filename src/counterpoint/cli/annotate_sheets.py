@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from counterpoint.annotations.runs import mask_of
 from counterpoint.geometry import PixelTransform
@@ -17,8 +18,12 @@ if TYPE_CHECKING:
     from counterpoint.plots import Canvas
     from counterpoint.tasks.annotating import Found
 
+Text = tuple[str, tuple[int, int]]
+Room = tuple[int, int, int, int]
+
 TILE_PX = 300
 _COLUMNS = 4
+_NAME_PX = 12
 _ROOM = 1.35  # around what is annotated, in its longer sides
 
 
@@ -26,8 +31,7 @@ def draw_sheet(tiles: "Sequence[tuple[Picture, Found, str]]", path: Path) -> Pat
     """Pictures with what was found in them, a line on each and its name below; written as PNG."""
     drawn: list[Picture] = []
     for picture, found, text in tiles:
-        canvas = draw_found(picture, found)
-        _write(canvas, text, (6, 16), 0.45)
+        canvas = _written(draw_found(picture, found), [(text, (6, 17))], 14)
         drawn.append(Picture(canvas, Path(picture.name).name))
     return save_png(draw_strip(drawn, height_px=TILE_PX, columns=_COLUMNS), path)
 
@@ -52,8 +56,7 @@ def draw_found(picture: Picture, found: "Found") -> "Canvas":
         if found.voters[row]:
             seen = bool(found.instance.visibility[row])
             _draw_point(canvas, (x, y), float(found.confidence[row]), seen)
-    _draw_names(canvas, found, placed)
-    return canvas
+    return _written(canvas, _names(found, placed), _NAME_PX)
 
 
 def _part(picture: Picture, found: "Found") -> tuple[int, int, int]:
@@ -111,35 +114,39 @@ def _draw_point(canvas: "Canvas", at: tuple[int, int], confidence: float, seen: 
     cv2.circle(canvas, at, 5, _colour(confidence), -1 if seen else 2, cv2.LINE_AA)
 
 
-def _draw_names(canvas: "Canvas", found: "Found", placed: "list[list[int]]") -> None:
+def _names(found: "Found", placed: "list[list[int]]") -> "list[Text]":
     """Beside the points that are shown, where there is room: none on top of another."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in placed]
-    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.36
+    font, texts = ImageFont.load_default(_NAME_PX), list[Text]()
     for row in np.argsort(found.confidence).tolist():
-        if not found.instance.visibility[row]:
-            continue
         name = found.category.keypoints[row]
-        (wide, tall), _ = cv2.getTextSize(name, font, size, 1)
-        x, y = placed[row]
-        for left, base in (
-            (x + 8, y + 4),
-            (x - 8 - wide, y + 4),
-            (x - wide // 2, y - 9),
-            (x - wide // 2, y + 9 + tall),
-        ):
-            room = (left, base - tall, left + wide, base + 2)
-            inside = room[0] >= 0 and room[1] >= 0 and room[2] <= TILE_PX and room[3] <= TILE_PX
-            if inside and not any(_meet(room, other) for other in taken):
-                taken.append(room)
-                _write(canvas, name, (left, base), size)
-                break
+        room = _room(placed[row], round(font.getlength(name)), taken)
+        if found.instance.visibility[row] and room is not None:
+            taken.append(room)
+            texts.append((name, (room[0], room[3] - 2)))
+    return texts
 
 
-def _write(canvas: "Canvas", text: str, at: tuple[int, int], size: float) -> None:
-    """White letters with a dark edge."""
-    for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(canvas, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, width, cv2.LINE_AA)
+def _room(at: list[int], wide: int, taken: list[Room]) -> Room | None:
+    """Right of a point, left of it, above or below: the first place that is free."""
+    x, y = at
+    places = (x + 8, y + 4), (x - 8 - wide, y + 4), (x - wide // 2, y - 9), (x - wide // 2, y + 19)
+    for left, base in places:
+        room = (left, base - _NAME_PX + 2, left + wide, base + 2)
+        inside = min(room[:2]) >= 0 and max(room[2:]) <= TILE_PX
+        if inside and not any(_meet(room, other) for other in taken):
+            return room
+    return None
 
 
-def _meet(a: tuple[int, int, int, int], b: tuple[int, int, int, int]) -> bool:
+def _written(canvas: "Canvas", texts: "list[Text]", size_px: int) -> "Canvas":
+    """White letters with a dark edge, each from the left end of its base line."""
+    image = Image.fromarray(canvas)
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(size_px)
+    for text, at in texts:
+        pen.text(at, text, "white", font, anchor="ls", stroke_width=2, stroke_fill="black")
+    return np.array(image)
+
+
+def _meet(a: Room, b: Room) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -2,6 +2,7 @@
 
 import json as json_format
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from counterpoint.cli.common import (
     print_tables,
 )
 from counterpoint.cli.quiz import Name, Selected, read_quiz
-from counterpoint.errors import BadInput
+from counterpoint.errors import BadInput, MissingExtra
 
 if TYPE_CHECKING:
     from counterpoint.backbones.base import Backbone
@@ -174,7 +175,7 @@ def _trust(
 
 
 def _write(climbed: "Ladder", trusted: "TrustReport", place: Path) -> list[Path]:
-    from counterpoint.benchmarks.ladder import ladder_tables
+    from counterpoint.benchmarks.ladder import draw_ladder, ladder_tables
     from counterpoint.cli.calibrate import draw_and_write
     from counterpoint.files import write_text
 
@@ -182,7 +183,10 @@ def _write(climbed: "Ladder", trusted: "TrustReport", place: Path) -> list[Path]
     write_text(place / "ladder.json", text)
     parts = [f"{climbed.title}\n", *(table.markdown() for table in ladder_tables(climbed))]
     write_text(place / "ladder.md", "\n".join(parts))
-    return [place / "ladder.json", place / "ladder.md", *draw_and_write(trusted, place)]
+    written = [place / "ladder.json", place / "ladder.md"]
+    with suppress(MissingExtra):  # the confidence's charts say so
+        written.append(draw_ladder(climbed, place / "ladder.png"))
+    return [*written, *draw_and_write(trusted, place)]
 
 
 def _show(climbed: "Ladder", trusted: "TrustReport", written: list[Path], *, as_json: bool) -> None:

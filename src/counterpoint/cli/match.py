@@ -185,6 +185,10 @@ def _masked(fmaps: "list[FeatureMap]", masks: list[Path]) -> "list[FeatureMap]":
 
 def _sides(how: How, points: int) -> list[tuple[int, int]]:
     """Pairs of indices from texts such as "1,2"."""
+    import numpy as np
+
+    from counterpoint.matching import swap_sides
+
     found: list[tuple[int, int]] = []
     for text in how.sides or []:
         numbers = [int(part) for part in text.split(",") if part.strip().isdigit()]
@@ -194,6 +198,7 @@ def _sides(how: How, points: int) -> list[tuple[int, int]]:
                 f"got {text!r}"
             )
         found.append((numbers[0] - 1, numbers[1] - 1))
+    swap_sides(np.zeros((points, 2)), found)  # said before anything is run
     return found
 
 

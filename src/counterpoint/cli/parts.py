@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from counterpoint.features import FeatureMap
     from counterpoint.images import Picture
     from counterpoint.options import Options
-    from counterpoint.tasks.segmentation import PartModel
+    from counterpoint.tasks.segmentation import PartModel, Segmenting
 
 MODEL_FILE, RESULT_FILE, SHEET_FILE = "parts.safetensors", "parts.json", "contact.jpg"
 
@@ -113,12 +113,13 @@ def parts(
     from counterpoint.tasks.segmentation import load_parts
 
     place = output_folder(out)
+    settings = _settings(finding, bool(mask))
     shots = open_shots(list(pictures), mask or [], video=video)
     given = load_parts(fitted) if fitted else None
     chosen = _options_of(given[1], options) if given else options
     source = open_source(chosen, features, getattr(shots, "paths", []))
     kept: dict[int, FeatureMap] = {}
-    model = given[0] if given else _fit(shots, source, finding, bool(mask), kept)
+    model = given[0] if given else _fit(shots, source, settings, finding.sample, kept)
     job = _Job(shots, source, model, place, all_parts, kept)
     job.run(fps)
     if not given:
@@ -153,31 +154,37 @@ def _options_of(note: dict[str, Any], given: "Options") -> "Options":
     return Options(**stored).but(**local)
 
 
+def _settings(finding: Finding, masked: bool) -> "Segmenting":
+    from counterpoint.errors import BadInput
+    from counterpoint.tasks.segmentation import Segmenting
+
+    if finding.sample < 1:
+        raise BadInput(f"expected a sample of at least 1 picture, got {finding.sample}")
+    return Segmenting(
+        k=None if finding.k == "auto" else finding.k,
+        foreground=finding.foreground and not masked,
+        votes=finding.votes,
+        seed=finding.kmeans_seed,
+    )
+
+
 def _fit(
     shots: "Shots",
     source: "Source",
-    finding: Finding,
-    masked: bool,
+    settings: "Segmenting",
+    sample: int,
     kept: "dict[int, FeatureMap]",
 ) -> "PartModel":
     """Fitted on a sample, whose maps are kept: they are needed again."""
     import numpy as np
 
     from counterpoint.errors import BadInput
-    from counterpoint.tasks.segmentation import Segmenting, fit_parts
+    from counterpoint.tasks.segmentation import fit_parts
 
-    settings = Segmenting(
-        k=None if finding.k == "auto" else finding.k,
-        foreground=finding.foreground and not masked,
-        votes=finding.votes,
-        seed=finding.kmeans_seed,
-    )
-    if finding.sample < 1:
-        raise BadInput(f"expected a sample of at least 1 picture, got {finding.sample}")
-    spread = np.linspace(0, shots.count - 1, min(finding.sample, shots.count))
-    sample = set(spread.round().astype(int).tolist())
+    spread = np.linspace(0, shots.count - 1, min(sample, shots.count))
+    chosen = set(spread.round().astype(int).tolist())
     fitting: list[FeatureMap] = []
-    for shot, fmap in _extracted(shots.shots(sample), source, {}):
+    for shot, fmap in _extracted(shots.shots(chosen), source, {}):
         kept[shot.index] = fmap
         fitting.append(fmap if shot.mask is None else fmap.masked(shot.mask))
     if not fitting:

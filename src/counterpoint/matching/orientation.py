@@ -10,14 +10,16 @@ The map of a mirrored picture goes on in the frame of the picture as it is: its 
 negative scale along x, and points need no turning back.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
+from torch import Tensor
 
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
@@ -28,6 +30,9 @@ from counterpoint.matching.matches import Matches
 from counterpoint.matching.prepared import PreparedMap, prepare
 
 Criterion = Literal["similarity", "mutual"]
+
+MAX_CELLS = 2500
+"""Cells of a map that are compared; of finer grids every second one along each side, or fewer."""
 
 
 def mirrored(picture: Picture) -> Picture:
@@ -74,6 +79,9 @@ def align_target(
 ) -> Alignment:
     """Compare a target and its mirror image with a source, over all their cells.
 
+    Of grids of more than `MAX_CELLS` cells, so many at regular places. A network that takes no
+    notice of sides finds both alike; then nothing is lost by the target as it is.
+
     Args:
         source: features of the source picture; masked, where a mask is known.
         target: of the target.
@@ -92,19 +100,32 @@ def align_target(
 
 
 def _fit(source: PreparedMap, target: PreparedMap, criterion: Criterion) -> float:
-    own = source.values.flatten(1).T
-    if source.valid is not None:
-        own = own[source.valid.flatten()]
-    cosines = target.scores(own.to(target.device)) * target.cell_inverse
+    cosines = target.scores(_cells(source).to(target.device)) * target.cell_inverse
     if target.valid is not None:
         cosines = cosines.masked_fill(~target.valid, -2)
-    cosines = cosines.flatten(1)
+    step = _step(target)
+    cosines = cosines[:, ::step, ::step].flatten(1)
     if criterion == "similarity":
         return float(cosines.amax(dim=1).mean())
     back = cosines.argmax(dim=0)
     index = cosines.argmax(dim=1)
     mutual = back[index] == torch.arange(len(index), device=index.device)
     return float(mutual.sum())
+
+
+def _cells(ready: PreparedMap) -> Float[Tensor, "cells channels"]:
+    """The valid ones of those that are compared; where a mask leaves none of these, all."""
+    step = _step(ready)
+    chosen = ready.values[:, ::step, ::step].flatten(1).T
+    if ready.valid is None:
+        return chosen
+    kept = ready.valid[::step, ::step].flatten()
+    return chosen[kept] if bool(kept.any()) else ready.values[:, ready.valid].T
+
+
+def _step(ready: PreparedMap) -> int:
+    rows, columns = ready.values.shape[1:]
+    return math.ceil((rows * columns / MAX_CELLS) ** 0.5)
 
 
 @dataclass(frozen=True, eq=False)

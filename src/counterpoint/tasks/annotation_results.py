@@ -9,8 +9,9 @@ from counterpoint.annotations.model import Box, Key
 from counterpoint.annotations.places import base_name
 from counterpoint.errors import BadInput
 from counterpoint.geometry import SizeWH
-from counterpoint.tasks.annotating import Found, covered_by
+from counterpoint.tasks.annotating import Found
 from counterpoint.tasks.annotation_score import Judged, box_overlap, judge
+from counterpoint.tasks.annotation_views import covered_by
 
 
 @dataclass(frozen=True, eq=False)

@@ -232,7 +232,7 @@ def smooth_in_time(
     >>> line = np.arange(20.0).reshape(20, 1, 1)
     >>> line[7] = 40
     >>> smooth, weight = smooth_in_time(line, np.ones(20), 1.5)
-    >>> smooth[6:9].ravel().round(2).tolist(), weight[7]
+    >>> smooth[6:9].ravel().round(2).tolist(), weight[7].item()
     ([6.0, 7.0, 8.0], 0.0)
     """
     clean = np.where(np.isfinite(values), values, 0.0)

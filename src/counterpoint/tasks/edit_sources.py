@@ -24,6 +24,9 @@ _SEED, _GROW = 14.0, 6.0
 _OVER_NOISE = 8.0
 """How many times the usual difference of its texture an edit's clearest place must reach."""
 
+_LOUDEST = 5.0
+"""Usual difference of a texture, in levels, up to which it may be noise."""
+
 _SMOOTH_PX = 1.2
 """Blur under which compression noise goes and edits stay."""
 
@@ -244,7 +247,8 @@ def _usual_noise(
     edges = np.quantile(texture[::3, ::3], np.linspace(0, 1, _KINDS + 1)[1:-1])
     kind = np.searchsorted(edges, texture)
     median = [np.median(difference[kind == k]) if (kind == k).any() else 0 for k in range(_KINDS)]
-    return np.asarray(median, dtype=np.float32)[kind]
+    # More is no noise: the edit covers most of what has this texture.
+    return np.minimum(np.asarray(median, dtype=np.float32), _LOUDEST)[kind]
 
 
 def _filled(region: np.ndarray) -> np.ndarray:
@@ -252,7 +256,7 @@ def _filled(region: np.ndarray) -> np.ndarray:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
     padded = np.pad(region, 4).astype(np.uint8)
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, disc)[4:-4, 4:-4]
-    count, holes, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
+    _, holes, stats, _ = cv2.connectedComponentsWithStats(1 - closed, connectivity=4)
     # Where an edit happens to have the source's colours; the inside of a ring stays open.
     small = stats[:, cv2.CC_STAT_AREA] <= max(9.0, _HOLE * closed.sum())
     small[0] = False

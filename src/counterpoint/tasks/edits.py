@@ -31,16 +31,23 @@ _CHOICES: dict[Choice, tuple[WarpKind, ...]] = {
     "thin-plate": ("thin-plate",),
 }
 
-_SUPPORT, _CLEAR_SUPPORT, _CLEAR = 0.25, 0.1, -30.0
-"""What must agree by default; what suffices below which `log10_chance`. Chosen on 416 placings of
-stickers on pictures that do not show their object, with the embedded model: docs/edits.md. Matches
-of neighbouring points err together, so chance alone would let wrong warps pass."""
+_SUPPORT, _CLEAR_SUPPORT = 0.25, 0.1
+"""Shares of the points that must agree by default, and where the matches are clear:"""
+
+_CLEAR_CHANCE, _CLEAR_SPREAD, _CLEAR_RETURNING = -30.0, 0.5, 0.3
+"""`log10_chance` below this; inliers spread over this share of the points' area at least, and this
+share at least of the points whose matches lead back. Chosen with the embedded model on pictures
+where the truth is known and on others that do not show the object (docs/edits.md): matches of
+neighbouring points err together, so chance alone would let wrong warps pass."""
 
 _REACH = 2.0
 """How far a point speaks for its surroundings, in distances of neighbouring points."""
 
 _LATTICE = 48
 """Cells along the longer side of the grid on which support is weighed."""
+
+_ALIKE = 0.8
+"""Of the support that an island has alone, what a common warp must keep."""
 
 _ERROR_SHARE = 0.1
 """Share of an edit's size by which a match may be off, unless told otherwise."""
@@ -59,8 +66,9 @@ class Carrying:
         threshold_px: within which a match agrees, pixels of the target. None: two cells of the
             target's feature grid or a tenth of the edit's size (the root of its area), whichever
             is less, but 3 px at least.
-        min_support: share of the sampled points that must agree, 0 to 1. None: a quarter, or a
-            tenth where chance would give such agreement less than once in 10^30.
+        min_support: share of the sampled points that must agree, 0 to 1. None: a quarter; a tenth
+            where they are spread over the edit, many of those whose matches lead back, and chance
+            would give such agreement less than once in 10^30.
         context: points are also sampled around the edit, as far as this share of its size; they
             help to find the warp, not to support the edit.
         leave_out: leave out the part of an edit that lacks the support which the rest has.
@@ -88,12 +96,6 @@ class Carrying:
                 "expected a support from 0 to 1 and a context from 0 to 2, "
                 f"got {self.min_support or 0:g} and {self.context:g}"
             )
-
-    def needed(self, log10_chance: float) -> float:
-        """The share of points that must agree with a warp, given how chance would serve it."""
-        if self.min_support is not None:
-            return self.min_support
-        return _CLEAR_SUPPORT if log10_chance < _CLEAR else _SUPPORT
 
 
 @dataclass(frozen=True, eq=False)
@@ -359,17 +361,28 @@ class _Search:
 
     def _common(self, islands: list[int]) -> CarriedPart | None:
         """A warp of several islands, for those that agree with it."""
-        fit = self._fit(tuple(islands))
+        # A thin plate would bend to follow each of them.
+        stiff: list[WarpKind] = [k for k in _CHOICES[self.how.warp] if k != "thin-plate"]
+        kinds = tuple(stiff or _CHOICES["affine"])
+        fit = self._fit(tuple(islands), kinds)
         if isinstance(fit, NoWarp):
             return None
-        needed = self.how.needed(fit.log10_chance)
-        agreeing = tuple(i for i in islands if self._support(fit, (i,)) >= needed)
+        agreeing = tuple(i for i in islands if self._agrees(fit, i, kinds))
         if not agreeing:
             return None
         found = self._part(agreeing)
         return None if isinstance(found, NoWarp) else found
 
-    def _fit(self, islands: tuple[int, ...]) -> WarpFit | NoWarp:
+    def _agrees(self, common: WarpFit, island: int, kinds: tuple[WarpKind, ...]) -> bool:
+        """Whether an island is served as well by a common warp as by one of its own."""
+        support = self._support(common, (island,))
+        own = self._fit((island,), kinds)
+        alone = 0.0 if isinstance(own, NoWarp) else self._support(own, (island,))
+        return support >= max(self._needed(common, (island,)), _ALIKE * alone)
+
+    def _fit(
+        self, islands: tuple[int, ...], kinds: tuple[WarpKind, ...] | None = None
+    ) -> WarpFit | NoWarp:
         """The warp that the returning matches of some islands, and of their surroundings, give."""
         took_part = np.isin(self.island, (0, *islands))
         use = took_part & self.returns
@@ -381,7 +394,7 @@ class _Search:
             self.matches.target_size_wh,
             threshold_px=self.threshold_px,
             cells=self.cells[use],
-            kinds=_CHOICES[self.how.warp],
+            kinds=kinds or _CHOICES[self.how.warp],
             plausible=self.how.plausible,
             source_wh=self.matches.source_size_wh,
         )
@@ -399,7 +412,7 @@ class _Search:
         seen = mine & self._lands_inside(fit)
         if seen.sum() < _SEEN * mine.sum():
             return NoWarp("it would lie outside the target picture")
-        support, needed = self._support(fit, islands), self.how.needed(fit.log10_chance)
+        support, needed = self._support(fit, islands), self._needed(fit, islands)
         if support < needed:
             name = f"{'an' if fit.warp.kind == 'affine' else 'a'} {fit.warp.kind}"
             return NoWarp(
@@ -421,6 +434,20 @@ class _Search:
         seen = np.isin(self.island, islands) & self._lands_inside(fit)
         return float(fit.inliers[seen].mean()) if seen.any() else 0.0
 
+    def _needed(self, fit: WarpFit, islands: tuple[int, ...]) -> float:
+        """The share of the islands' points that must agree."""
+        if self.how.min_support is not None:
+            return float(self.how.min_support)
+        mine = np.isin(self.island, islands)
+        agree, returning = mine & fit.inliers, mine & self.returns
+        clear = (
+            fit.log10_chance < _CLEAR_CHANCE
+            and agree.sum() >= _CLEAR_RETURNING * returning.sum()
+            and _area(self.matches.source_px[agree])
+            >= _CLEAR_SPREAD * _area(self.matches.source_px[mine])
+        )
+        return _CLEAR_SUPPORT if clear else _SUPPORT
+
     def _outline_flaw(self, fit: WarpFit, islands: tuple[int, ...]) -> str:
         corners = self.edit.only(islands).outline_px
         areas = [np.prod(size) for size in (self.matches.target_size_wh, self.edit.source_wh)]
@@ -438,6 +465,11 @@ class _Search:
         kept = Kept(share, to_cells)
         drawn = float(kept.at(points).mean())
         return (None, 1.0) if drawn > 0.995 else (kept, drawn)
+
+
+def _area(points: Points) -> float:
+    """How much room points take: the area of their deviations' ellipse, up to a factor."""
+    return 0.0 if len(points) < 3 else float(max(np.linalg.det(np.cov(points.T)), 0.0)) ** 0.5
 
 
 def _spacing(points: Points) -> float:

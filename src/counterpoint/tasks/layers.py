@@ -19,7 +19,8 @@ from counterpoint.tasks.warps import Warp
 Alpha = Float[np.ndarray, "rows columns"]
 
 _FINE = 2
-"""Samples a pixel takes along each side: edges come out smooth, small print does not flicker."""
+"""Samples a pixel takes along each side where a layer shrinks: small print does not flicker. Where
+it does not, one does: pixels that fall on pixels stay as they are."""
 
 _TILE = 512
 """Pixels to a side that are drawn at once: memory stays small whatever the target's size."""
@@ -204,12 +205,12 @@ def render(edit: Edit, warp: Warp, target_wh: SizeWH, kept: Kept | None = None) 
     if right <= left or bottom <= top:
         nothing = np.zeros((0, 0), np.float32)
         return Overlay(0, 0, np.zeros((0, 0, 3), np.float32), nothing)
-    layer, to_layer = _prepared(edit, warp)
+    layer, to_layer, fine = _prepared(edit, warp)
     whole = np.zeros((bottom - top, right - left, 4), np.float32)
     for y in range(top, bottom, _TILE):
         for x in range(left, right, _TILE):
             tile = (x, y, min(x + _TILE, right), min(y + _TILE, bottom))
-            drawn = _tile(layer, to_layer, edit, warp, tile, kept)
+            drawn = _tile(layer, to_layer, edit, warp, tile, fine, kept)
             whole[y - top : tile[3] - top, x - left : tile[2] - left] = drawn
     return Overlay(left, top, whole[..., :3], whole[..., 3])
 
@@ -241,8 +242,9 @@ def _ahead(warp: Warp, points: Points) -> np.ndarray:
     return depth > 0 if np.median(depth) > 0 else depth < 0
 
 
-def _prepared(edit: Edit, warp: Warp) -> tuple[np.ndarray, Matrix]:
-    """The layer, premultiplied, 0 to 1, no finer than the target needs; and source to its pixels.
+def _prepared(edit: Edit, warp: Warp) -> tuple[np.ndarray, Matrix, int]:
+    """The layer, premultiplied, 0 to 1, no finer than the target needs; source to its pixels; and
+    the samples that a target pixel takes to a side.
 
     Where the target has fewer pixels than the layer, those that fall together are averaged.
     """
@@ -251,14 +253,15 @@ def _prepared(edit: Edit, warp: Warp) -> tuple[np.ndarray, Matrix]:
     to_layer = np.linalg.inv(edit.to_source)
     centre = edit.outline_px.mean(axis=0, keepdims=True)
     per_px = np.linalg.svd(warp.jacobians(centre)[0] @ edit.to_source[:2, :2], compute_uv=False)
-    shrink = 1 / max(float(per_px.max()) * _FINE, 1e-6)
-    if shrink > 1:
+    fine = 1 if per_px.min() > 0.99 else _FINE
+    shrink = 1 / max(float(per_px.max()) * fine, 1e-6)
+    if shrink > 1.02:
         rows, columns = rgba.shape[:2]
         size = max(1, round(columns / shrink)), max(1, round(rows / shrink))
         rgba = cv2.resize(rgba, size, interpolation=cv2.INTER_AREA)
         to_layer = PixelTransform.resize((columns, rows), size).matrix() @ to_layer
     padded = np.pad(rgba, ((_RIM, _RIM), (_RIM, _RIM), (0, 0)))
-    return padded, PixelTransform.pad(_RIM, _RIM).matrix() @ to_layer
+    return padded, PixelTransform.pad(_RIM, _RIM).matrix() @ to_layer, fine
 
 
 def _tile(
@@ -267,12 +270,13 @@ def _tile(
     edit: Edit,
     warp: Warp,
     box: tuple[int, int, int, int],
+    fine: int,
     kept: Kept | None,
 ) -> np.ndarray:
     """A part of an overlay, (rows, columns, 4), premultiplied."""
     left, top, right, bottom = box
-    size = (right - left) * _FINE, (bottom - top) * _FINE
-    source = _source_points(warp, box)
+    size = (right - left) * fine, (bottom - top) * fine
+    source = _source_points(warp, box, fine)
     places = apply_homography(to_layer, np.nan_to_num(source, nan=-1e6, posinf=-1e6, neginf=-1e6))
     behind = ~_before(warp, source, edit)
     places[behind] = -1e6
@@ -292,10 +296,10 @@ def _before(warp: Warp, source: Points, edit: Edit) -> np.ndarray:
         return (source @ row[:2] + row[2]) * here > 0
 
 
-def _source_points(warp: Warp, box: tuple[int, int, int, int]) -> Points:
+def _source_points(warp: Warp, box: tuple[int, int, int, int], fine: int) -> Points:
     """Where the samples of a part of the target lie in the source, (rows * columns, 2)."""
     left, top, right, bottom = box
-    size = (right - left) * _FINE, (bottom - top) * _FINE
+    size = (right - left) * fine, (bottom - top) * fine
     to_fine = PixelTransform.resize((right - left, bottom - top), size)
     if warp.bend is None:
         samples = to_fine.invert().apply(_lattice(*size))

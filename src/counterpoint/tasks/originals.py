@@ -88,8 +88,8 @@ def load_original(path: Path) -> Original:
     picture = load_picture(path)
     with _decoding(str(path)), Image.open(path) as image:
         wide = _wide_rgb(path, image)
-        keep = _kept(image)
         format_name, upright = image.format or "", _plain(_upright(image))
+        keep = _kept(image)  # last: it sets the rotation to upright
         pixels = np.array(upright) if wide is None else wide
         mode = upright.mode if wide is None else f"{'RGBA' if wide.shape[2] == 4 else 'RGB'};16"
     if pixels.shape[:2] != picture.rgb.shape[:2]:

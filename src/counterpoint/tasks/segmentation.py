@@ -16,7 +16,7 @@ are those of bilinearly upsampled features, although only scores are upsampled.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,6 @@ from torch import Tensor
 from counterpoint.errors import BadInput, FeatureFileError
 from counterpoint.features import FeatureMap, Provenance
 from counterpoint.files import save_tensors
-from counterpoint.geometry import SizeWH
 from counterpoint.tasks.kmeans import choose_k, kmeans
 from counterpoint.tasks.parts import (
     border_cells,
@@ -39,6 +38,7 @@ from counterpoint.tasks.parts import (
     valid_bounds,
     valid_cells,
 )
+from counterpoint.tasks.upsample import upsampled
 
 FORMAT = "counterpoint/parts/1"
 METADATA_KEY = "counterpoint"
@@ -55,8 +55,6 @@ _MOST_CELLS = 60_000
 
 _PRESENT = 0.02
 """Share of a picture's foreground from which on a part counts as there."""
-
-_BAND_ROWS = 64  # of a label map at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +147,7 @@ class PartModel:
         kept = np.arange(1, self.k + 1, dtype=np.uint8)
         kept = kept if all_parts else np.where(self.salient, kept, 0).astype(np.uint8)
         found = np.empty((height, width), np.uint8)
-        for rows, band in _upsampled(torch.cat([parts, inside]), fmap, bounds):
+        for rows, band in upsampled(torch.cat([parts, inside]), fmap, bounds):
             labels = kept[band[:-1].argmax(axis=0)]
             found[rows] = np.where(band[-1] > 0, labels, 0)
         return found if mask is None else np.where(mask, found, 0).astype(np.uint8)
@@ -367,40 +365,3 @@ def _difference(a: Provenance, b: Provenance) -> str:
         if name not in ("dtype", "version") and value != theirs[name]:
             return f"{name} {value!r} and {theirs[name]!r}"
     return ""
-
-
-def _upsampled(
-    scores: Float[Tensor, "_ rows columns"],
-    fmap: FeatureMap,
-    bounds: tuple[slice, slice] | None,
-) -> Iterator[tuple[slice, Float[np.ndarray, "_ band width"]]]:
-    """Scores at every pixel of the picture, bilinear, a band of rows at a time.
-
-    Beyond the outermost cells that count the border's values go on.
-    """
-    rows, columns = bounds or (slice(0, scores.shape[1]), slice(0, scores.shape[2]))
-    values = scores.numpy()[:, rows, columns]
-    across, down = _places(fmap, (columns.start, rows.start))
-    x0, x1, fx = _between(across, values.shape[2])
-    y0, y1, fy = _between(down, values.shape[1])
-    for first in range(0, len(down), _BAND_ROWS):
-        some = slice(first, min(first + _BAND_ROWS, len(down)))
-        share = fy[some, None]
-        lines = values[:, y0[some]] * (1 - share) + values[:, y1[some]] * share
-        yield some, lines[..., x0] * (1 - fx) + lines[..., x1] * fx
-
-
-def _places(fmap: FeatureMap, first: SizeWH) -> tuple[np.ndarray, np.ndarray]:
-    """Where the picture's columns and rows lie on the grid cut at its first cell."""
-    width, height = fmap.image_size_wh
-    diagonal = np.repeat(np.arange(max(width, height))[:, None], 2, axis=1)
-    x, y = (fmap.to_grid.apply(diagonal) - np.asarray(first)).astype(np.float32).T
-    return x[:width], y[:height]
-
-
-def _between(
-    places: Float[np.ndarray, " n"], length: int
-) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float[np.ndarray, " n"]]:
-    clipped = np.clip(places, 0, length - 1)
-    before = np.floor(clipped).astype(int)
-    return before, np.minimum(before + 1, length - 1), clipped - before

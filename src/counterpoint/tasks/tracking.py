@@ -356,7 +356,7 @@ def track(
     >>> frames = [FeatureMap(ramp, (16, 16)), FeatureMap(ramp.roll(1, 2), (16, 16))]
     >>> start = Prompt(points_px=np.array([[5.5, 5.5]]))
     >>> [found.points_px.round(1).tolist() for found in track(frames, {0: start})]
-    [[[5.5, 5.5]], [[9.5, 5.5]]]
+    [[[5.5, 5.5]], [[9.3, 5.7]]]
     """
     tracker = Tracker(prompts, settings, size_wh)
     for fmap in features:

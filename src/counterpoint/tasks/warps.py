@@ -36,7 +36,13 @@ SAMPLE = {"similarity": 2, "affine": 3, "homography": 4}
 _STIFFNESS = (1.0, 0.1, 0.01)
 """Of a thin plate, in units of the kernel over points brought to unit spread; stiff ones first."""
 
-_WORTH = 1.2
+_PLATE = 8
+"""Matches that a thin plate must explain at least."""
+
+_AGAINST = 1.3
+"""How many times its matches an implausible warp must explain to overrule a plausible one."""
+
+_WORTH = 1.5
 """How many times the matches of the best projective warp a thin plate must explain."""
 
 
@@ -213,7 +219,7 @@ def fit_warp(
     if len(source) != len(target):
         raise BadInput(f"expected as many points as matches, got {len(source)} and {len(target)}")
     witness = np.arange(len(source)) if cells is None else np.asarray(cells)
-    alpha = _share_near("homography", target_wh, threshold_px)
+    alpha = _share_near("homography", target_wh, float(threshold_px))
     if kind == "thin-plate":
         return _fit_plate(source, target, threshold_px, witness, alpha, expected_scale)
     matrix = _search(source, target, kind, threshold_px)
@@ -253,7 +259,7 @@ def _search(
     if len(source) < needed:
         return NoWarp(f"a warp needs {needed} matches, got {len(source)}")
     if kind == "homography":
-        robust = Robust(method="ransac", threshold_px=threshold_px)
+        robust = Robust(method="ransac", threshold_px=float(threshold_px))
         found = estimate(source, target, "homography", robust)
         return NoWarp(found.reason) if isinstance(found, NoEstimate) else found.matrix
     search = cv2.estimateAffine2D if kind == "affine" else cv2.estimateAffinePartial2D
@@ -283,7 +289,8 @@ def choose_warp(
 
     Refused are warps that chance would give too (`log10_chance` above -3), inliers on a line or in
     one place, and what is not `Plausible` over the matches: mirror images, folds, a horizon that
-    crosses, extreme scale or stretch.
+    crosses, extreme scale or stretch. A plausible warp falls with an implausible one that explains
+    far more.
 
     Args:
         source_px: (N, 2), pixels of the source picture.
@@ -305,15 +312,15 @@ def choose_warp(
     >>> found = choose_warp(square, square * 0.9 + 7, (200, 200), threshold_px=2)
     >>> found.warp.kind, found.support, found.warp.apply([(0, 0)]).round(2).tolist()
     ('similarity', 36, [[7.0, 7.0]])
-    >>> choose_warp(square[:3], square[:3, ::-1], (200, 200), threshold_px=2).reason
-    'only 3 of 3 matches agree on a warp, as many as chance would give'
+    >>> choose_warp(square[:2], square[:2], (200, 200), threshold_px=2).reason
+    'only 2 of 2 matches agree on a warp, as many as chance would give'
     """
     if not kinds:
         raise BadInput("expected at least one kind of warp, got none")
     source, target = as_points(source_px), as_points(target_px)
     expected = 1.0 if source_wh is None else (np.prod(target_wh) / np.prod(source_wh)) ** 0.5
     best: WarpFit | None = None
-    refusals: list[tuple[float, str]] = []
+    refused: list[tuple[int, str]] = []
     for kind in sorted(kinds, key=get_args(WarpKind).index):
         fit = fit_warp(
             source,
@@ -325,13 +332,15 @@ def choose_warp(
             expected_scale=float(expected),
         )
         if isinstance(fit, NoWarp):
-            refusals.append((float("inf"), fit.reason))
-            continue
-        if reason := _refusal(fit, source, target, threshold_px, plausible, float(expected)):
-            refusals.append((fit.log10_chance, reason))
+            refused.append((0, fit.reason))
+        elif reason := _refusal(fit, source, target, threshold_px, plausible, float(expected)):
+            # A thin plate bends after wrong matches too: what it does wrong tells nothing.
+            refused.append((fit.support if kind != "thin-plate" else 1, reason))
         elif best is None or _better(fit, best):
             best = fit
-    return best or NoWarp(min(refusals, key=lambda said: said[0])[1])
+    most, reason = max(refused, key=lambda said: said[0], default=(0, ""))
+    # Where most matches tell of a mirror image, the few that fit another warp too prove nothing.
+    return NoWarp(reason) if best is None or most > _AGAINST * best.support else best
 
 
 def _better(fit: WarpFit, best: WarpFit) -> bool:
@@ -409,15 +418,6 @@ def _distances(
     return np.linalg.norm(a[:, None] - b[None], axis=2)
 
 
-@dataclass(frozen=True)
-class _Plate:
-    """A smoothed thin plate and each of its matches' distance from the plate without it."""
-
-    warp: Warp
-    left_out_px: np.ndarray
-    freedom: float
-
-
 def smooth_plate(source_px: ArrayLike, target_px: ArrayLike, stiffness: float | int = 0.0) -> Warp:
     """The thin plate through matches (``stiffness`` 0), or near them.
 
@@ -426,10 +426,13 @@ def smooth_plate(source_px: ArrayLike, target_px: ArrayLike, stiffness: float | 
         target_px: (N, 2).
         stiffness: what bending costs; large ones leave the affine part alone.
     """
-    return _plate(as_points(source_px), as_points(target_px), stiffness).warp
+    return _plate(as_points(source_px), as_points(target_px), float(stiffness))[0]
 
 
-def _plate(source: Points, target: Points, stiffness: float | int) -> _Plate:
+def _plate(
+    source: Points, target: Points, stiffness: float
+) -> tuple[Warp, Float[np.ndarray, " n"]]:
+    """A smoothed thin plate, and each match's distance from the plate without it, pixels."""
     n, middle = len(source), source.mean(axis=0)
     scale = float(np.sqrt(((source - middle) ** 2).sum(axis=1).mean())) or 1.0
     unit = (source - middle) / scale
@@ -446,7 +449,7 @@ def _plate(source: Points, target: Points, stiffness: float | int) -> _Plate:
     matrix[:2, :2] = affine[:2].T / scale
     matrix[:2, 2] = affine[2] - matrix[:2, :2] @ middle
     bend = Bend(source.copy(), weights, scale)
-    return _Plate(Warp("thin-plate", matrix, bend), off, float(np.trace(hat)))
+    return Warp("thin-plate", matrix, bend), off
 
 
 def _fit_plate(
@@ -464,15 +467,19 @@ def _fit_plate(
     affine = Warp("affine", start)
     near = _distance(affine, source, target) <= 3 * threshold_px
     threshold_px *= _shrinking(affine, source[near], expected_scale)
-    fits = [_grow(source, target, near, threshold_px, s) for s in _STIFFNESS]
-    found = [(warp, inliers, freedom) for warp, inliers, freedom in fits if inliers.sum() >= 8]
-    if not found:
-        return NoWarp("too few matches agree on a thin plate")
-    scored = [
-        WarpFit(warp, inliers, _chance(inliers, witness, int(np.ceil(freedom)), alpha))
-        for warp, inliers, freedom in found
+    grown = [_grow(source, target, near, threshold_px, s) for s in _STIFFNESS]
+    # Each match is judged by a plate that has not seen it: freedom needs no other price, and what
+    # started it was an affine sample.
+    fits = [
+        WarpFit(warp, inliers, _chance(inliers, witness, SAMPLE["affine"], alpha))
+        for warp, inliers in grown
+        if inliers.sum() >= _PLATE
     ]
-    return min(scored, key=lambda fit: fit.log10_chance)
+    return min(fits, key=_log10_chance, default=NoWarp("too few matches agree on a thin plate"))
+
+
+def _log10_chance(fit: WarpFit) -> float:
+    return fit.log10_chance
 
 
 def _grow(
@@ -480,19 +487,18 @@ def _grow(
     target: Points,
     chosen: Bool[np.ndarray, " n"],
     threshold_px: float | int,
-    stiffness: float | int,
-) -> tuple[Warp, Bool[np.ndarray, " n"], float]:
+    stiffness: float,
+) -> tuple[Warp, Bool[np.ndarray, " n"]]:
     """Fit, keep what agrees, fit again, until nothing changes."""
-    warp, freedom = Warp("thin-plate", np.eye(3)), 3.0
+    warp = Warp("thin-plate", np.eye(3))
     for _ in range(8):
-        if chosen.sum() < 8:
-            return warp, np.zeros(len(source), dtype=bool), freedom
-        plate = _plate(source[chosen], target[chosen], stiffness)
-        warp, freedom = plate.warp, plate.freedom
+        if chosen.sum() < _PLATE:
+            return warp, np.zeros(len(source), dtype=bool)
+        warp, left_out_px = _plate(source[chosen], target[chosen], stiffness)
         distance = _distance(warp, source, target)
-        distance[chosen] = plate.left_out_px
+        distance[chosen] = left_out_px
         agreeing = distance <= threshold_px
         if (agreeing == chosen).all():
             break
         chosen = agreeing
-    return warp, chosen, freedom
+    return warp, chosen

@@ -20,8 +20,8 @@ class TrainConfig:
         below_wnid: train only on pictures whose WordNet id sorts below this.
         t_low, t_high: time steps are drawn evenly from this range, both ends included.
         second_view: time steps, both ends included, of a second crop of each picture, which the
-            attention sees together with the first (see `views`); ``batch`` and ``pictures`` then
-            count crops. None: one crop, by itself.
+            attention sees together with the first (see `backbones.small_views`); ``batch`` and
+            ``pictures`` then count crops. None: one crop, by itself.
         crop_area: smallest share of a picture that a crop covers.
         crop_aspect: largest stretch of a crop.
         batch: pictures a step.

@@ -16,6 +16,7 @@ from torch import Tensor
 from counterpoint.backbones import small_net
 from counterpoint.backbones.base import pick_device
 from counterpoint.backbones.small_net import SmallNet
+from counterpoint.backbones.small_views import attend_across
 from counterpoint.errors import BadInput, ModelError
 from counterpoint.files import write_text
 from counterpoint.training.augment import random_crops
@@ -24,7 +25,6 @@ from counterpoint.training.config import TrainConfig
 from counterpoint.training.objective import Objective
 from counterpoint.training.optimizer import Optimizer
 from counterpoint.training.pictures import PackedPictures, load_packed
-from counterpoint.training.views import attend_across
 
 CHECKPOINT = "checkpoint.safetensors"
 CURVE = "curve.jsonl"
