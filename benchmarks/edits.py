@@ -24,6 +24,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from skimage import data
 
 from counterpoint.backbones import load
@@ -218,6 +219,7 @@ def main() -> None:
     parser.add_argument("--warp", default="auto")
     parser.add_argument("--context", type=float, default=0.0)
     parser.add_argument("--json", type=Path, help="every placing, one a line")
+    parser.add_argument("--worst", type=Path, help="a picture of the worst that were carried")
     asked = parser.parse_args()
     if asked.spair:
         spair(asked)
@@ -244,6 +246,35 @@ def main() -> None:
                     with asked.json.open("a") as file:
                         file.write(json.dumps(row) + "\n")
     report(rows)
+    if asked.worst:
+        draw_worst(asked.worst, stage, rows, how)
+
+
+def draw_worst(path: Path, stage: Stage, rows: list[dict], how: Carrying) -> None:
+    """The three largest errors on free pictures: where the square lies, where it should (white)."""
+    free = [r for r in rows if r["error_px"] is not None and r["kind"].startswith("known")]
+    tiles: list[Picture] = []
+    for row in sorted(free, key=lambda r: -r["error_px"])[:3]:
+        warp = row["kind"].removeprefix("known: ")
+        source, target = row["name"], f"{row['name']}, {warp}"
+        side = row["side"]
+        red = np.broadcast_to(np.uint8([220, 30, 60, 170]), (side, side, 4)).copy()
+        edit = sticker_edit(red, stage.pictures[source].size_wh, row["at"])
+        found = carry_edit(edit, stage.map(source), stage.map(target), how)
+        drawn = stage.pictures[target].rgb
+        for overlay in found.overlays():
+            drawn = blend(drawn, overlay)
+        corners = apply_homography(known_warps()[warp], edit.outline_px)
+        cv2.polylines(drawn, [corners.round().astype(np.int32)], True, (255, 255, 255), 3)
+        before = blend(stage.pictures[source].rgb, edit.coverage)
+        tiles.append(Picture(before, f"source: {source}"))
+        tiles.append(Picture(drawn, f"{warp}: {row['error_px']:.0f} px off"))
+    save(path, draw_strip(tiles, height_px=220))
+
+
+def save(path: Path, canvas: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(canvas).save(path, quality=85)
 
 
 def report(rows: list[dict]) -> None:

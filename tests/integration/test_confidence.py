@@ -303,3 +303,16 @@ def test_match_says_what_it_cannot(run, pictures, arguments, message):
     assert code == 2
     assert not text
     assert re.search(message, err), err
+
+
+def test_on_real_birds_the_packages_probabilities_are_nearer_the_truth(run, shared, tmp_path):
+    code, text, err = run(
+        "calibrate", "cub", "--data", shared / "data/CUB_200_2011", "--half", "even", "--limit",
+        "30", "--out", tmp_path / "c.json", "--json",
+    )  # fmt: skip
+    assert code == 0, err
+    found = json.loads(text)
+    rows = {row["name"]: row for row in found["judged"]["rows"]}
+    assert rows["calibrated"]["ece"]["value"] < rows["as matched"]["ece"]["value"]
+    assert 0.05 < rows["as matched"]["absent"] < 0.4
+    assert found["calibration"]["note"]["features"]["model"] == "small"

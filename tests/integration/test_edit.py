@@ -324,3 +324,23 @@ def test_real_graffiti(run, shared, tmp_path):
     ends = [m @ corners for m in (matrix, true)]
     off = ends[0][:2] / ends[0][2] - ends[1][:2] / ends[1][2]
     assert np.linalg.norm(off, axis=0).mean() < 6
+
+
+def test_a_far_larger_target_is_edited_at_its_own_size(run, folder):
+    large = cv2.resize(moved(scene()), None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC)
+    Image.fromarray(large).save(folder / "large.jpg", quality=95)
+    asked = ("edit", folder / "source.png", folder / "large.jpg", "--sticker", folder / "s.png")
+    code, shown, _ = run(*asked, "--at", "90,80", *FAST, "--out", folder / "out", "--json")
+    assert code == 0, shown
+    assert Image.open(folder / "out/large.jpg").size == (1152, 864)
+    truth = (np.array([78, 55, 130, 87]) + 0.5) * 6 - 0.5 - (0, 0, 3, 3)
+    assert np.allclose(box(magenta(folder / "out/large.jpg")), truth, atol=14)
+
+
+def test_pictures_of_very_different_sizes_are_looked_at_alike():
+    from counterpoint.cli.edit import LARGEST_PX, comparable_px
+
+    assert comparable_px((400, 300), (400, 300)) == 120_000
+    assert comparable_px((400, 300), (4000, 3000)) == 120_000
+    assert comparable_px((500, 300), (400, 300)) == 150_000
+    assert comparable_px((4000, 3000), (4000, 3000)) == LARGEST_PX

@@ -130,8 +130,9 @@ def test_implausible_warps_are_refused(matrix, message):
 def test_plausible_is_asked_relative_to_the_pictures_sizes():
     ends = SQUARE * 8.0
     assert "scales" in choose_warp(SQUARE, ends, (1600, 1280), threshold_px=4).reason
-    found = choose_warp(SQUARE, ends, (1600, 1280), threshold_px=4, source_wh=WH)
-    assert found.support == len(SQUARE)
+    for threshold in (4, 80):
+        found = choose_warp(SQUARE, ends, (1600, 1280), threshold_px=threshold, source_wh=WH)
+        assert found.support == len(SQUARE)
     with pytest.raises(BadInput, match="at least 1"):
         Plausible(scale=0.5)
 

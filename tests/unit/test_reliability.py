@@ -9,13 +9,11 @@ from PIL import Image
 from counterpoint.benchmarks.reliability import (
     Judged,
     best_aurc,
-    draw_trust,
     reliability_bins,
     risk_curve,
-    threshold_table,
     trust,
-    trust_table,
 )
+from counterpoint.benchmarks.reliability_report import draw_trust, threshold_table, trust_table
 from counterpoint.errors import BadInput
 from counterpoint.matching import Evidence
 

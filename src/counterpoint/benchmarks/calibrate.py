@@ -15,14 +15,8 @@ from counterpoint.benchmarks.galleries import Gallery, Views
 from counterpoint.benchmarks.metrics import correct_points
 from counterpoint.benchmarks.pair_report import Table
 from counterpoint.benchmarks.pairs import in_good_order, shards
-from counterpoint.benchmarks.reliability import (
-    Judged,
-    Numbers,
-    Trust,
-    threshold_table,
-    trust,
-    trust_table,
-)
+from counterpoint.benchmarks.reliability import Judged, Numbers, Trust, trust
+from counterpoint.benchmarks.reliability_report import threshold_table, trust_table
 from counterpoint.errors import BadInput
 from counterpoint.features import Provenance
 from counterpoint.matching import Calibration, Evidence, Note, Subpixel, evidence, match, spread_px

@@ -272,7 +272,8 @@ def draw_ladder(ladder: Ladder, out: Path) -> Path:
     """
     curves: list[Curve] = []
     for alpha in ladder.rows[0].per_point:
-        found = {row.rung: row.per_point[alpha] for row in ladder.rows if alpha in row.per_point}
+        rows = [row for row in ladder.rows if alpha in row.per_point]
+        found = {_place(row): row.per_point[alpha] for row in rows}
         intervals = [one.interval for one in found.values()]
         curves.append(
             Curve(
@@ -285,3 +286,7 @@ def draw_ladder(ladder: Ladder, out: Path) -> Path:
         )
     title = f"{ladder.model} on {ladder.dataset}"
     return draw_curves(curves, out, title=title, labels=("", "PCK per point, %"))
+
+
+def _place(row: RungScore) -> str:
+    return row.rung if row.kept.value == 100 else f"{row.rung} ({row.kept.value:.0f} % kept)"

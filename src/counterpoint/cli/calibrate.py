@@ -166,7 +166,7 @@ def _model_lines(fitted: "Calibration") -> list[str]:
 
 def draw_and_write(report: "TrustReport", folder: Path) -> list[Path]:
     """Numbers and, with matplotlib, charts of a report."""
-    from counterpoint.benchmarks.reliability import draw_trust
+    from counterpoint.benchmarks.reliability_report import draw_trust
     from counterpoint.files import write_text
 
     text = json_format.dumps(report.to_dict(), indent=2, allow_nan=False) + "\n"

@@ -40,6 +40,12 @@ if TYPE_CHECKING:
 VIDEOS = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
 """File endings that are taken for videos."""
 
+LARGEST_PX = 1_000_000
+"""Pixels of a picture up to which it enters the network at its own size, where views suit."""
+
+ALIKE = 2.25
+"""Ratio of two pictures' areas up to which they are taken to be of one scale."""
+
 SHEET = 24
 """Results on the contact sheet, at most."""
 
@@ -139,32 +145,49 @@ class Job:
     def open(self, model: "Backbone", options: "Options") -> None:
         """Take the model; the source's features are extracted when first asked for."""
         self.model, self.options = model, options
-        self._sources: dict[str, PreparedMap] = {}
+        self._sources: dict[Options, PreparedMap] = {}
 
-    def settings(self, across: str) -> "Options":
-        """The options, and where they are silent what suits views of one scene."""
+    def settings(self, across: str, picture: "Picture", most_px: float) -> "Options":
+        """The options, and where they are silent what suits views of one scene.
+
+        Where pictures would enter the network at their own size, larger ones than ``most_px`` are
+        made smaller.
+        """
         from counterpoint.tasks.local_features import geometric_options
 
-        if across == "views":
-            return geometric_options(self.model.spec, self.options)
-        return self.options
+        if across != "views":
+            return self.options
+        options = geometric_options(self.model.spec, self.options)
+        width, height = picture.size_wh
+        shrink = (most_px / (width * height)) ** 0.5
+        if options.fit != "keep" or self.options.fit == "keep" or shrink >= 1:
+            return options
+        size = max(16, round(width * shrink / 16) * 16), max(16, round(height * shrink / 16) * 16)
+        return options.but(size=size, fit="squash")
+
+    def source_map(self, across: str, most_px: float) -> "PreparedMap":
+        """The source's features, extracted once for each size at which they are needed."""
+        from counterpoint.matching import PreparedMap
+
+        settings = self.settings(across, self.source, most_px)
+        if settings not in self._sources:
+            [fmap] = self.model.extract([self.source], settings)
+            self._sources[settings] = PreparedMap(fmap)
+        return self._sources[settings]
 
     def carry(self, target: "Picture", usual: str) -> "CarriedEdit":
         """Find the edit's place in a picture; with --mirror also in its mirror image."""
         from counterpoint.images import Picture
-        from counterpoint.matching import PreparedMap
         from counterpoint.tasks.edits import carry_edit
 
         across = self.fitting.across or usual
-        options = self.settings(across)
-        if across not in self._sources:
-            [fmap] = self.model.extract([self.source], options)
-            self._sources[across] = PreparedMap(fmap)
+        most_px = comparable_px(self.source.size_wh, target.size_wh)
         looked = [target]
         if self.fitting.mirror:
             looked.append(Picture(target.rgb[:, ::-1].copy(), target.name))
-        maps = self.model.extract(looked, options)
-        tries = [carry_edit(self.edit, self._sources[across], fmap, self.how) for fmap in maps]
+        source = self.source_map(across, most_px)
+        maps = self.model.extract(looked, self.settings(across, target, most_px))
+        tries = [carry_edit(self.edit, source, fmap, self.how) for fmap in maps]
         best = max(range(len(tries)), key=lambda i: int(tries[i].inliers.sum()))
         return tries[best].mirrored() if best else tries[best]
 
@@ -192,6 +215,16 @@ class Job:
 
         mirrored = FeatureFolder.for_pictures(self.out, self.targets).path_for(target)
         return mirrored.with_name(f"{target.name}{ending}")
+
+
+def comparable_px(source_wh: tuple[int, int], target_wh: tuple[int, int]) -> float:
+    """Pixels up to which two pictures enter the network at their own size.
+
+    Features of fine taps do not stand a change of scale: where one picture is far larger than the
+    other, it is most often the same view by a better camera, and both are looked at alike.
+    """
+    areas = sorted(float(w * h) for w, h in (source_wh, target_wh))
+    return min(LARGEST_PX, areas[0] if areas[1] > ALIKE * areas[0] else areas[1])
 
 
 def _finish(job: Job, rows: list[dict[str, Any]], json: bool) -> None:

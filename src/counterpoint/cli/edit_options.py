@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Flag = Parameter(negative="")
 FEATHER = 2.0
-"""Pixels over which an edit found as a difference fades out, unless told otherwise."""
+"""Pixels over which an edit cut out by a mask fades out, unless told otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,8 @@ class What:
         rotate: degrees, clockwise.
         edited: a copy of SOURCE with changes, of its size; they are found as the difference.
         mask: where the changes of --edited lie, if they are not to be found.
-        feather: pixels of SOURCE over which the edges fade; by default 2 for --edited, else 0.
+        feather: pixels of SOURCE over which the edges fade; by default 2 with --mask, else 0: a
+            sticker and a difference found bring soft edges.
         opacity: 0 to 1.
     """
 
@@ -111,7 +112,7 @@ def build_edit(source: "Picture", what: What) -> "Edit":
         came = "neither" if what.sticker is None else "both"
         raise BadInput(f"expected either --sticker or --edited, got {came}; see edit --help")
     edit = _from_sticker(source, what) if what.sticker else _from_copy(source, what)
-    usual = 0.0 if what.sticker else FEATHER
+    usual = FEATHER if what.mask else 0.0
     feather = usual if what.feather is None else what.feather
     return edit.feathered(feather).faded(what.opacity)
 

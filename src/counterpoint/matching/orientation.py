@@ -3,7 +3,7 @@
 Features know how a thing looks, not which of its sides is which, and two things that look opposite
 ways match badly. So the target is also extracted mirrored, and whichever of the two is nearer to
 the source as a whole is searched (test-time adaptive pose alignment, GeoAware-SC, Zhang et al.
-2024, section 4.1: they mirror the source and compare distances of nearest neighbours inside the
+2024: they mirror the source and compare distances of nearest neighbours inside the
 source's mask).
 
 The map of a mirrored picture goes on in the frame of the picture as it is: its geometry has a

@@ -362,7 +362,7 @@ def _refusal(
     if fit.log10_chance > CHANCE:
         return f"only {kept} of {total} matches agree on a warp, as many as chance would give"
     starts, ends = source[fit.inliers], target[fit.inliers]
-    if min(_width_px(starts), _width_px(ends)) < threshold_px / 2:
+    if min(expected * _width_px(starts), _width_px(ends)) < threshold_px / 2:
         return f"degenerate: the {kept} matches that agree lie on a line or in one place"
     return implausible(fit.warp, starts, plausible, expected)
 
