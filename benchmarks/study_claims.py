@@ -101,7 +101,8 @@ def claim_8(results: Results) -> str:
         signs.append(row[-1]["value"] - row[0]["value"])
         clear = clear or differ(row[-1], row[0]) != 0
         texts.append(f"t = {t}: {figure(row[0])} to {figure(row[-1])}")
-    verdict = "holds" if min(signs) > 0 else "in part" if max(signs) > 0 else "does not"
+    rises = "holds" if clear else "not decided"
+    verdict = rises if min(signs) > 0 else "in part" if max(signs) > 0 else "does not"
     draws = max(cell["ensemble"] for cell in cells)
     inside = "" if clear else ", all within the intervals"
     return f"**{verdict}**: from 1 draw to {draws}, {'; '.join(texts)}{inside}"

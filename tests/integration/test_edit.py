@@ -332,7 +332,8 @@ def test_a_far_larger_target_is_edited_at_its_own_size(run, folder):
     asked = ("edit", folder / "source.png", folder / "large.jpg", "--sticker", folder / "s.png")
     code, shown, _ = run(*asked, "--at", "90,80", *FAST, "--out", folder / "out", "--json")
     assert code == 0, shown
-    assert Image.open(folder / "out/large.jpg").size == (1152, 864)
+    with Image.open(folder / "out/large.jpg") as result:
+        assert result.size == (1152, 864)
     truth = (np.array([78, 55, 130, 87]) + 0.5) * 6 - 0.5 - (0, 0, 3, 3)
     assert np.allclose(box(magenta(folder / "out/large.jpg")), truth, atol=14)
 
@@ -344,3 +345,24 @@ def test_pictures_of_very_different_sizes_are_looked_at_alike():
     assert comparable_px((400, 300), (4000, 3000)) == 120_000
     assert comparable_px((500, 300), (400, 300)) == 150_000
     assert comparable_px((4000, 3000), (4000, 3000)) == LARGEST_PX
+
+
+def test_a_gif_of_one_frame_is_a_picture_and_of_several_a_video(run, folder):
+    shots = [Image.fromarray(rgb) for rgb in frames(3)]
+    shots[0].save(folder / "one.gif")
+    shots[0].save(folder / "many.gif", save_all=True, append_images=shots[1:], duration=100)
+    asked = ("edit", folder / "source.png", folder / "one.gif", folder / "many.gif", "--sticker")
+    asked = (*asked, folder / "s.png", "--at", "90,80", *FAST, "--across", "objects", "--json")
+    _, shown, _ = run(*asked, "--out", folder / "out")
+    one, many = json.loads(shown)
+    assert one["result"].endswith("one.gif.png")
+    assert many["frames"] == 3
+
+
+def test_targets_are_never_written_over(run, folder):
+    before = (folder / "targets/a.png").read_bytes()
+    asked = ("edit", folder / "source.png", folder / "targets/a.png", "--sticker", folder / "s.png")
+    code, _, said = run(*asked, "--at", "90,80", *FAST, "--out", folder / "targets")
+    assert code == 2
+    assert "a.png would be written over" in said
+    assert (folder / "targets/a.png").read_bytes() == before

@@ -21,19 +21,13 @@ from counterpoint.tasks.edit_motion import (
     track_summary,
     unsteadiness,
 )
+from counterpoint.tasks.edit_points import Carrying, sample_points
 from counterpoint.tasks.edit_sources import Placing, difference_edit, sticker_edit
-from counterpoint.tasks.edits import Carrying, carry_edit, sample_points
+from counterpoint.tasks.edits import carry_edit
 from counterpoint.tasks.layers import Edit, blend, render
 from counterpoint.tasks.originals import load_original, load_rgba
-from counterpoint.tasks.warps import (
-    NoWarp,
-    Plausible,
-    Warp,
-    choose_warp,
-    fit_warp,
-    implausible,
-    smooth_plate,
-)
+from counterpoint.tasks.warp_fits import NoWarp, choose_warp, fit_warp
+from counterpoint.tasks.warps import Plausible, Warp, implausible, smooth_plate
 
 WH = (200, 160)
 SQUARE = np.stack(np.meshgrid(np.arange(40, 121, 8.0), np.arange(30, 111, 8.0)), -1).reshape(-1, 2)

@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from counterpoint.images import Picture
     from counterpoint.matching import PreparedMap
     from counterpoint.options import Options
-    from counterpoint.tasks.edits import CarriedEdit, Carrying
+    from counterpoint.tasks.edit_points import Carrying
+    from counterpoint.tasks.edits import CarriedEdit
     from counterpoint.tasks.layers import Edit
 
-VIDEOS = frozenset((".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
+VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
 """File endings that are taken for videos."""
 
 LARGEST_PX = 1_000_000
@@ -91,6 +92,7 @@ def edit(
     ours = [source, what.sticker, what.edited, what.mask]
     found = _find(targets, moving.video, [path for path in ours if path], place)
     job = Job(picture, made, place, found, fitting, moving, carrying(fitting, options.seed))
+    job.spare_targets()
     job.open(open_model(options), options)
     rows = job.run()
     _finish(job, rows, json)
@@ -106,7 +108,7 @@ def _find(targets: "Sequence[str]", folders_move: bool, ours: list[Path], out: P
     found: list[Path] = []
     for place in targets:
         path = Path(place)
-        if path.suffix.lower() in VIDEOS or (path.is_dir() and folders_move):
+        if moves(path) or (path.is_dir() and folders_move):
             found.append(path)
             continue
         pictures = find_pictures([place])
@@ -141,6 +143,17 @@ class Job:
     fitting: "Fitting"
     moving: "Moving"
     how: "Carrying"
+
+    def spare_targets(self) -> None:
+        """Raise where a result would be written over its target."""
+        from counterpoint.errors import BadInput
+
+        for target in self.targets:
+            if self.place_for(target, "").resolve() == target.resolve():
+                raise BadInput(
+                    f"expected --out to be another folder than the targets', got {self.out}: "
+                    f"{target} would be written over"
+                )
 
     def open(self, model: "Backbone", options: "Options") -> None:
         """Take the model; the source's features are extracted when first asked for."""
@@ -198,9 +211,9 @@ class Job:
 
         rows: list[dict[str, Any]] = []
         for target in self.targets:
-            moves = target.suffix.lower() in VIDEOS or target.is_dir()
             try:
-                row = edit_video(self, target) if moves else edit_picture(self, target)
+                moving = moves(target) or target.is_dir()
+                row = edit_video(self, target) if moving else edit_picture(self, target)
             except CounterpointError as error:
                 if isinstance(error, OSError):  # the disk is full: all others would fail too
                     raise
@@ -215,6 +228,19 @@ class Job:
 
         mirrored = FeatureFolder.for_pictures(self.out, self.targets).path_for(target)
         return mirrored.with_name(f"{target.name}{ending}")
+
+
+def moves(path: Path) -> bool:
+    """Whether a file is a video, by its ending, or a GIF of several frames."""
+    from PIL import Image
+
+    if path.suffix.lower() != ".gif":
+        return path.suffix.lower() in VIDEOS
+    try:
+        with Image.open(path) as image:
+            return getattr(image, "n_frames", 1) > 1
+    except Exception:  # what is wrong with it is said where it is read
+        return False
 
 
 def comparable_px(source_wh: tuple[int, int], target_wh: tuple[int, int]) -> float:

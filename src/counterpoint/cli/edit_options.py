@@ -10,7 +10,7 @@ from counterpoint.errors import BadInput, PointError
 
 if TYPE_CHECKING:
     from counterpoint.images import Picture
-    from counterpoint.tasks.edits import Carrying
+    from counterpoint.tasks.edit_points import Carrying
     from counterpoint.tasks.layers import Edit
 
 Flag = Parameter(negative="")
@@ -147,7 +147,7 @@ def _from_copy(source: "Picture", what: What) -> "Edit":
 
 def carrying(fitting: Fitting, seed: int) -> "Carrying":
     """The same for `counterpoint.tasks.edits.carry_edit`."""
-    from counterpoint.tasks.edits import Carrying
+    from counterpoint.tasks.edit_points import Carrying
 
     return Carrying(
         warp=fitting.warp,

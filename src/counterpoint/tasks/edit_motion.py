@@ -19,7 +19,8 @@ from jaxtyping import Bool, Float
 
 from counterpoint.errors import BadInput
 from counterpoint.geometry import PixelTransform, Points, SizeWH
-from counterpoint.tasks.edits import CarriedEdit, CarriedPart
+from counterpoint.tasks.edit_search import CarriedPart
+from counterpoint.tasks.edits import CarriedEdit
 from counterpoint.tasks.layers import Edit, Kept, Overlay, render
 from counterpoint.tasks.warps import Warp, WarpKind, implausible, smooth_plate
 

@@ -68,7 +68,7 @@ class Original:
         picture = Picture(_as_rgb(pixels, self.mode), self.picture.name)
         return Original(picture, pixels, self.mode, self.format, self.keep)
 
-    def save(self, path: Path) -> Path:
+    def save(self, path: str | Path) -> Path:
         """Write the picture, atomically; the ending should be that of `suffix`."""
         with atomic_path(path) as beside:
             if self.mode.endswith(";16") and self.mode != "I;16":
@@ -76,10 +76,10 @@ class Original:
             else:
                 image = _image(self.pixels, self.mode)
                 image.save(beside, **_save_options(self.format, self.keep))
-        return path
+        return Path(path)
 
 
-def load_original(path: Path) -> Original:
+def load_original(path: str | Path) -> Original:
     """Read a picture in its own kind.
 
     Raises:
@@ -87,7 +87,7 @@ def load_original(path: Path) -> Original:
     """
     picture = load_picture(path)
     with _decoding(str(path)), Image.open(path) as image:
-        wide = _wide_rgb(path, image)
+        wide = _wide_rgb(Path(path), image)
         format_name, upright = image.format or "", _plain(_upright(image))
         keep = _kept(image)  # last: it sets the rotation to upright
         pixels = np.array(upright) if wide is None else wide
@@ -97,7 +97,7 @@ def load_original(path: Path) -> Original:
     return Original(picture, pixels, mode, format_name, keep)
 
 
-def load_rgba(path: Path) -> UInt8[np.ndarray, "rows columns 4"]:
+def load_rgba(path: str | Path) -> UInt8[np.ndarray, "rows columns 4"]:
     """Read a sticker: its colours and alpha, upright; opaque where the file has no alpha.
 
     Raises:
