@@ -201,7 +201,9 @@ def test_ctrl_c_in_the_middle_of_extract_leaves_only_whole_files(photo, tmp_path
     folder.mkdir()
     for number in range(300):
         Image.fromarray(np.roll(photo, number, axis=1)).save(folder / f"{number:03}.jpg")
-    command = [sys.executable, "-c", "from counterpoint.cli.app import main; main()"]
+    # Where the tests run in the background of a script, SIGINT is ignored, and children inherit it.
+    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", f"{heeding}; from counterpoint.cli.app import main; main()"]
     command += ["extract", str(folder), "--out", str(out), "--size", "128"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
