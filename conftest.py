@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from jaxtyping import install_import_hook
 ROOT = Path(__file__).resolve().parent
 CHECKED = (
     "annotations api backbones benchmarks charts features files geometry images interop matching"
-    " options plots store tasks training"
+    " options plots provenance store tasks training"
 )
 # ArrayLike is for static checkers; checked at run time it refuses tuples.
 numpy.typing.ArrayLike = Any
@@ -45,6 +46,24 @@ def photo() -> np.ndarray:
     from skimage.data import chelsea
 
     return chelsea()
+
+
+@pytest.fixture
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[Any, str, str]]:
+    """The command line: words in; exit code, standard output and standard error back."""
+    from counterpoint.cli.app import main
+
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def _run(*words: object) -> tuple[Any, str, str]:
+        with pytest.raises(SystemExit) as stopped:
+            main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return _run
 
 
 @pytest.fixture(autouse=True)

@@ -97,8 +97,8 @@ def main() -> None:
         for side in args.sizes:
             options = Options(size=side)
             [row] = score_taps(model, birds, taps=[model.spec.tap], options=options)
-            half = (row.pck.interval.high - row.pck.interval.low) / 2
-            line = f"{model.spec.name}, {side} px: CUB {row.pck.per_point:.1f} ± {half:.1f}"
+            cub = row.pck.interval.around(row.pck.per_point)
+            line = f"{model.spec.name}, {side} px: CUB {cub}"
             if animals:
                 found = predict_pairs(model, animals, options)
                 line += f"; SPair animals, per point {_pck(animals, found)}"
@@ -109,8 +109,7 @@ def main() -> None:
 
 def _pck(animals, points) -> str:
     [found] = score(animals, points.points, find_protocol("dift"), alphas=[0.1])
-    estimate = found.per_point
-    return f"{estimate.value:.1f} ± {(estimate.interval.high - estimate.interval.low) / 2:.1f}"
+    return found.per_point.shown()
 
 
 if __name__ == "__main__":

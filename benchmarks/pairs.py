@@ -42,9 +42,10 @@ from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPai
 from counterpoint.benchmarks.metrics import correct_points
 from counterpoint.benchmarks.pairs import CACHE_BYTES, predict_pairs
 from counterpoint.benchmarks.protocols import find_protocol, score
-from counterpoint.features import FeatureMap, Provenance
+from counterpoint.features import FeatureMap
 from counterpoint.images import ImageLike, Picture, load_picture
 from counterpoint.options import Options
+from counterpoint.provenance import Provenance
 from counterpoint.store import FeatureCache
 
 SIZE_WH = (500, 375)
@@ -102,7 +103,9 @@ def write(folder: Path, pictures: int) -> None:
 
 def dataset(folder: Path, pictures: int, pairs: int) -> KeypointPairs:
     """Ordered pairs within a category, 10 to 15 points each, a box around the thing."""
-    every = [pair for pair in permutations(range(pictures), 2) if len({i // 20 for i in pair}) == 1]
+    every = [
+        pair for pair in permutations(range(pictures), 2) if len({i // CATEGORY for i in pair}) == 1
+    ]
     chosen = sorted(random.Random(0).sample(every, pairs))
     rng, found = np.random.default_rng(0), []
     for number, (source, target) in enumerate(chosen):

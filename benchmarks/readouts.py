@@ -58,7 +58,7 @@ class Statistics:
 def pck(benchmark: CubCrops, maps: Sequence[FeatureMap]) -> str:
     by_index = dict(zip(benchmark.pictures, maps, strict=True))
     score = score_method(benchmark, nearest(benchmark, by_index)).compute()
-    return f"{score.per_point:.1f} ± {(score.interval.high - score.interval.low) / 2:.1f}"
+    return score.interval.around(score.per_point)
 
 
 def main() -> None:

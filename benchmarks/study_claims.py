@@ -63,6 +63,7 @@ def claim_4(results: Results) -> str:
     ends = (
         f"{WORDS[-1 if lower else 0]} it at t = {cell['t']} ({figure(cell['per_point'])})"
         for cell, lower in ((first, rises), (last, falls))
+        if cell["t"] != best["t"]
     )
     found = f"best at t = {best['t']} ({figure(best['per_point'])})"
     return f"**{verdict}**: {found}, {', '.join(ends)}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from counterpoint.api import extract
     from counterpoint.backbones import available, load
     from counterpoint.errors import CounterpointError
-    from counterpoint.features import FeatureMap, Provenance
+    from counterpoint.features import FeatureMap
     from counterpoint.images import Picture, load_picture
     from counterpoint.matching import Matches, match, mutual_matches, similarity_map
     from counterpoint.options import Options
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         draw_strip,
         save_png,
     )
+    from counterpoint.provenance import Provenance
     from counterpoint.tasks.parts import joint_pca
 
 _HOMES = {
@@ -37,7 +38,7 @@ _HOMES = {
     "Matches": "counterpoint.matching",
     "Options": "counterpoint.options",
     "Picture": "counterpoint.images",
-    "Provenance": "counterpoint.features",
+    "Provenance": "counterpoint.provenance",
     "available": "counterpoint.backbones",
     "draw_components": "counterpoint.plots",
     "draw_heat": "counterpoint.plots",

@@ -4,7 +4,7 @@ import errno
 import os
 import re
 import secrets
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +43,16 @@ def atomic_path(target: Path | str) -> Generator[Path]:
     finally:
         with suppress(OSError):  # above all where the folder itself could not be made
             beside.unlink()
+
+
+def common_folder(paths: Sequence[Path]) -> Path:
+    """The deepest folder that holds all of some files, absolute; links stay as they are."""
+    return Path(os.path.commonpath([absolute(path).parent for path in paths]))
+
+
+def absolute(path: Path) -> Path:
+    """An absolute path without "..", with its links."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 (resolve would follow links)
 
 
 def explain(error: OSError, target: Path) -> str:

@@ -177,6 +177,12 @@ def picture_corners(size_wh: SizeWH) -> Points:
     return np.array([[0, 0], [w - 1, 0], [w - 1, h - 1], [0, h - 1]], dtype=np.float64)
 
 
+def camera_matrix(focal_px: float, size_wh: SizeWH) -> Float[np.ndarray, "3 3"]:
+    """Intrinsic matrix of a camera whose principal point is the picture's centre."""
+    x, y = picture_corners(size_wh).mean(axis=0)
+    return np.array([[focal_px, 0, x], [0, focal_px, y], [0, 0, 1]], dtype=np.float64)
+
+
 def to_colmap(points_px: ArrayLike) -> Points:
     """To COLMAP's convention, where the centre of the top left pixel is (0.5, 0.5)."""
     return as_points(points_px) + 0.5

@@ -48,7 +48,7 @@ MAX_PIXELS = 178_956_970
 Between PIL's warning and this limit a picture is read like any other, without a warning.
 """
 
-_EXIF_ORIENTATION = 0x0112
+EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -125,7 +125,7 @@ def load_picture(source: ImageLike) -> Picture:
     if isinstance(source, Picture):
         return source
     if isinstance(source, Image.Image):
-        with _decoding("PIL image"):
+        with decoding("PIL image"):
             return Picture(_to_rgb(source, "PIL image"), "PIL image")
     if isinstance(source, bytes):
         return Picture(_decode(BytesIO(source), "the bytes given"), "bytes")
@@ -205,7 +205,7 @@ def _read(path: Path) -> UInt8[np.ndarray, "rows columns 3"]:
 
 
 def _decode(file: BytesIO | BufferedReader, name: str) -> UInt8[np.ndarray, "rows columns 3"]:
-    with _decoding(name):
+    with decoding(name):
         if not file.read(1):
             raise ImageError(f"expected a picture, got an empty file: {name}")
         file.seek(0)
@@ -216,7 +216,7 @@ def _decode(file: BytesIO | BufferedReader, name: str) -> UInt8[np.ndarray, "row
 
 
 @contextmanager
-def _decoding(name: str) -> Generator[None]:
+def decoding(name: str) -> Generator[None]:
     """Around PIL's work: its warnings are not the caller's business, its errors become ours.
 
     On damaged files PIL raises nearly anything (struct.error, RuntimeError, AttributeError, ...).
@@ -244,7 +244,7 @@ def _too_large(name: str, size_wh: SizeWH | None) -> str:
 def _to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "rows columns 3"]:
     if 0 in image.size:
         raise ImageError(f"expected a picture of at least 1 x 1, got {image.size} in {name}")
-    image = _upright(image)
+    image = turn_upright(image)
     if image.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
         return _from_array(_wide_grey(np.asarray(image), image.mode))
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
@@ -253,11 +253,11 @@ def _to_rgb(image: Image.Image, name: str) -> UInt8[np.ndarray, "rows columns 3"
     return np.array(image.convert("RGB"))
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def turn_upright(image: Image.Image) -> Image.Image:
     """Turned as its EXIF says; where the EXIF cannot be read, as it is."""
     image.load()  # before the EXIF is asked: loading turns a TIFF by itself
     try:
-        turn = _UPRIGHT.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        turn = _UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
     except Exception:  # whatever PIL raises on damaged EXIF, the pixels may be sound
         turn = None
     return image if turn is None else image.transpose(turn)

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from counterpoint.errors import BadInput, FeatureFileError, StorageError
-from counterpoint.features import FeatureMap, Provenance, read_header
+from counterpoint.features import FeatureMap, read_header
+from counterpoint.files import absolute, common_folder
+from counterpoint.provenance import Provenance
 
 SUFFIX = ".safetensors"
 
@@ -28,13 +29,11 @@ class FeatureFolder:
     @classmethod
     def for_pictures(cls, folder: str | Path, pictures: Sequence[Path]) -> "FeatureFolder":
         """A feature folder for these pictures, relative to the deepest folder that holds all."""
-        absolute = [Path(os.path.abspath(p)) for p in pictures]  # noqa: PTH100 (keeps links)
-        root = Path(os.path.commonpath([p.parent for p in absolute])) if absolute else Path.cwd()
-        return cls(Path(folder), root)
+        return cls(Path(folder), common_folder(pictures) if pictures else Path.cwd())
 
     def path_for(self, picture: Path) -> Path:
         """The feature file of a picture; the whole file name is kept, so a.jpg and a.png differ."""
-        inside = Path(os.path.abspath(picture)).relative_to(self.root)  # noqa: PTH100
+        inside = absolute(picture).relative_to(self.root)
         return self.folder / inside.with_name(inside.name + SUFFIX)
 
     def holds(self, picture: Path, expected: Provenance) -> bool:

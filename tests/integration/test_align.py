@@ -6,24 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counterpoint.cli.app import main
 from counterpoint.tasks.homography import mean_corner_error
 from support.tiny_hpatches import warp, write_hpatches, write_keypoints
 
 TRUE = np.array([[0.98, 0.05, 8], [-0.04, 1.02, 6], [1e-4, -5e-5, 1]])
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 @pytest.fixture

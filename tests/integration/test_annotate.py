@@ -9,25 +9,11 @@ import pytest
 from PIL import Image
 
 from counterpoint.annotations import read_annotations, write_annotations
-from counterpoint.cli.app import main
 
 NAMES = ["red", "left_blue", "right_blue"]
 COLOURS = [(255, 0, 0), (0, 0, 255), (0, 200, 255)]
 OFFSETS = [(0, 0), (26, 0), (13, 20)]
 SIZE = (120, 90)
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 def paint(path, at, seed):
@@ -241,6 +227,32 @@ def test_converted_on_the_way(run, toys):
     tasks = json.loads((folder / "annotations.json").read_text())
     assert tasks[0]["data"] == {"image": "/data/local-files/?d=set/4.png"}
     assert 0 <= tasks[0]["predictions"][0]["score"] <= 1
+
+
+def test_targets_are_told_apart_by_their_place(run, toys):
+    """A name that a reference has too, in another folder, is another picture."""
+    paint(toys / "more" / "1.png", (40, 40), 9)
+    code, _, said = run(*arguments(toys, toys / "more" / "1.png", "--merge"))
+    assert code == 0, said
+    found = json.loads((toys / "out" / "annotations.json").read_text())
+    assert found["images"][0]["file_name"] == "set/1.png"
+    assert (found["images"][-1]["id"], found["images"][-1]["file_name"]) == (7, "1.png")
+    assert [one["image_id"] for one in found["annotations"]] == [1, 2, 3, 7]
+    paint(toys / "set" / "4.png", (40, 40), 9)
+    both = toys / "photos" / "set" / "4.png", toys / "set" / "4.png"
+    code, _, said = run(*arguments(toys, *both, out="other"))
+    assert code == 2
+    assert "both called set/4.png" in said
+
+
+def test_bad_boxes_are_told_of(run, toys):
+    given = json.loads((toys / "boxes.json").read_text())
+    given["annotations"].append({**given["annotations"][0], "id": 99, "bbox": [1, 1, 0, 3]})
+    (toys / "boxes.json").write_text(json.dumps(given))
+    asked = arguments(toys, "--boxes", toys / "boxes.json", "--skip-bad", "--json")
+    code, shown, _ = run(*asked)
+    [problem] = json.loads(shown)["problems"]
+    assert (code, "boxes.json: annotation 99: expected a box" in problem) == (1, True)
 
 
 def test_bad_pictures(run, toys):

@@ -10,21 +10,7 @@ from counterpoint.benchmarks.datasets.pf_willow import read_pf_willow, willow_po
 from counterpoint.benchmarks.datasets.spair import read_spair
 from counterpoint.benchmarks.pairs import predict_prior
 from counterpoint.benchmarks.protocols import find_protocol, score
-from counterpoint.cli.app import main
 from support.tiny_datasets import edit_json, write_ap10k, write_pascal, write_spair, write_willow
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 def test_spair_then_score_under_another_protocol(run, tmp_path):

@@ -9,25 +9,11 @@ import pytest
 from counterpoint.backbones import load
 from counterpoint.benchmarks.datasets.badja import read_badja_videos
 from counterpoint.benchmarks.track_run import run_badja
-from counterpoint.cli.app import main
 from counterpoint.options import Options
 from support.tiny_video import drifting_entry, tapvid_entry, write_badja, write_tapvid
 
 # `rgb` has a cell a pixel.
 FAST = ("--model", "rgb", "--device", "cpu")
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 def test_tapvid(run, tmp_path):

@@ -4,22 +4,7 @@ import json
 
 import pytest
 
-from counterpoint.cli.app import main
 from support.tiny_tss import PATCH, write_pair, write_tss
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
-
 
 FAST = ("--model", "rgb", "--fit", "keep", "--device", "cpu", "--no-controls")
 

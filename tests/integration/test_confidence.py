@@ -6,25 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counterpoint.cli.app import main
 from counterpoint.matching import Calibration
 from support.painted_birds import write_birds
 from support.tiny_datasets import write_spair, write_willow
 
 POINTS = ("--at", "170,110", "--at", "250,100")
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 @pytest.fixture

@@ -7,23 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counterpoint.cli.app import main
-
 FAST = ("--model", "rgb", "--size", "96x72", "--count", "80")
 """Colours as features, on a picture whose places all have colours of their own."""
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 def scene():

@@ -5,25 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from counterpoint.cli.app import main
 from counterpoint.features import FeatureMap
 from counterpoint.images import load_picture
 from support.tiny_cub import write_cub
 from support.tiny_datasets import write_ap10k, write_pascal, write_spair, write_willow
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
-
 
 WRITERS = {
     "spair": write_spair,

@@ -8,25 +8,11 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from counterpoint.cli.app import main
 from counterpoint.tasks.part_pictures import COLOURS
 from counterpoint.videos import VideoWriter, open_video
 
 BODY, HEAD, GROUND = (210, 60, 30), (200, 30, 190), (90, 160, 90)
 SMALL = ("--model", "rgb", "--size", "24")
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 def beast(index, size_wh=(96, 72)):

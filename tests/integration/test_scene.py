@@ -14,19 +14,6 @@ from support.tiny_hpatches import warp
 from support.tiny_scene import FOCAL_PX, fundamental, pose, write_scene
 
 
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
-
-
 @pytest.fixture(scope="module")
 def corner(tmp_path_factory):
     return write_scene(tmp_path_factory.mktemp("scene") / "images", 4)

@@ -15,7 +15,6 @@ from counterpoint.benchmarks.protocols import find_protocol, score
 from counterpoint.benchmarks.sweep import run_sweep
 from counterpoint.benchmarks.sweep_plan import make_grid, plan_sweep
 from counterpoint.benchmarks.sweep_rows import NOT_COUNTED, crop_course, keypoint_course
-from counterpoint.cli.app import main
 from counterpoint.errors import StorageError
 from counterpoint.options import Options
 from support.tiny_datasets import write_spair
@@ -23,19 +22,6 @@ from support.tiny_datasets import write_spair
 TAPS = ("mid", "up:1")
 STEPS = (20, 300)
 SMALL = Options(size=32)
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,7 +12,6 @@ from counterpoint.benchmarks.datasets.davis import read_davis, read_mask
 from counterpoint.benchmarks.datasets.tapvid import tapvid_to_pixels
 from counterpoint.benchmarks.propagation import track_masks
 from counterpoint.benchmarks.video_metrics import JF
-from counterpoint.cli.app import main
 from counterpoint.cli.track import _check_input
 from counterpoint.cli.track_show import Clock
 from counterpoint.errors import BadInput
@@ -27,16 +27,8 @@ FRAMES = 8
 
 
 @pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "400")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in ("track", *arguments)])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
+def run(run):
+    return lambda *words: run("track", *words)
 
 
 @pytest.fixture
@@ -333,6 +325,20 @@ def test_bad_files(run, film):
     (film / "file").write_text("")
     code, _, error = run(film / "squares", "--points", "1,1", *FAST, "--out", film / "file")
     assert code == 2 and "expected a folder for --out" in error
+
+
+def test_a_start_behind_the_end_of_a_file_that_does_not_say_its_length(run, film):
+    with av.open(str(film / "clip.ts"), "w") as container:
+        stream = container.add_stream("mpeg2video", 25)
+        stream.width, stream.height, stream.pix_fmt = *SIZE_WH, "yuv420p"
+        frames = [av.VideoFrame.from_ndarray(paint(i)[0], format="rgb24") for i in range(3)]
+        for frame in (*frames, None):
+            container.mux(stream.encode(frame))
+    asked = ("--points", "1,1", "--start", 9, *FAST, "--out", film / "out")
+    code, shown, error = run(film / "clip.ts", *asked)
+    assert (code, shown) == (2, "")
+    assert "expected frames of clip from 9 on, found none" in error
+    assert len(error.splitlines()) == 1 and not (film / "out").exists()
 
 
 def test_sizes_that_the_model_would_pad():

@@ -29,7 +29,7 @@ def write_pair(folder: Path, *, seed=0, flipped=False) -> Path:
             patch(seed)[:, ::-1] if flipped * (side == 2) else patch(seed)
         )
         mask = np.zeros((h, w), np.uint8)
-        mask[y : y + PATCH, x : x + PATCH] = 255
+        mask[y : y + PATCH, x : x + PATCH] = 100  # whatever is not black
         flow = np.full((h, w, 2), np.nan, np.float32)
         flow[y : y + PATCH, x : x + PATCH] = np.stack(
             [u + mirrored - (x + across), v - y + 0 * down], -1

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from counterpoint.annotations import Annotations, Category, ImageEntry, Instance, Outline
+from counterpoint.annotations.runs import box_of_mask
 from counterpoint.errors import BadInput, StorageError
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform
@@ -21,11 +22,18 @@ from counterpoint.tasks.annotation import (
     geometric_median,
     left_and_right,
     likeness_weights,
+    poll,
     transfer,
 )
 from counterpoint.tasks.annotation_calibration import leave_one_out
 from counterpoint.tasks.annotation_journal import Journal, from_entry, to_entry
-from counterpoint.tasks.annotation_masks import best_threshold, carry_mask, clean, overlap
+from counterpoint.tasks.annotation_masks import (
+    CarriedMask,
+    best_threshold,
+    carry_mask,
+    clean,
+    overlap,
+)
 from counterpoint.tasks.annotation_results import (
     ByName,
     Result,
@@ -34,8 +42,13 @@ from counterpoint.tasks.annotation_results import (
     review_rows,
     things_of,
 )
-from counterpoint.tasks.annotation_score import Judged, box_overlap, score
-from counterpoint.tasks.annotation_views import cut_out
+from counterpoint.tasks.annotation_score import Judged, box_overlap, judge, score
+from counterpoint.tasks.annotation_views import (
+    cut_out,
+    longer_side_px,
+    mask_on_cut,
+    mask_on_whole,
+)
 
 SIDE, CELLS = 80, 20
 VOTES = ["median", "medoid", "pooled", "placed"]
@@ -131,6 +144,13 @@ def test_weights_decide():
     assert (np.diff(rising) > 0).all()
 
 
+def test_references_like_the_target_weigh_more():
+    both = [reference(texture(seed), [(5, 6)]) for seed in (1, 0)]
+    weight = poll(both, view(texture())).weight[:, 0]
+    assert weight[1] == 1
+    assert weight[0] < 0.2
+
+
 def test_places_decide_between_equals():
     two = ballot([(20, 20), (60, 52)])
     assert np.linalg.norm(elect(two, "placed").points_px - (60, 52)) < 8
@@ -213,6 +233,14 @@ def test_what_cannot_be_calibrated_says_so():
     assert few.pck == 1
     found = transfer([one], view(texture()))
     assert (alone.confidence(found) == found.raw).all()
+
+
+def test_distances_are_shares_of_the_thing():
+    one = reference(texture(), [(5, 5)])
+    other = replace(one, points_px=one.points_px + np.array([6.0, 0.0]))
+    assert not leave_one_out([one, other], "placed").correct.any()
+    long = [replace(each, view=view(texture(), length=80.0)) for each in (one, other)]
+    assert leave_one_out(long, "placed").correct.all()
 
 
 def test_points_that_are_absent_count_as_wrong():
@@ -349,8 +377,24 @@ def test_crops_are_where_they_say():
     )
     over = cut_out(picture, (-10.0, -10.0, 30.0, 30.0))
     assert over.onto_whole(np.array([(0.0, 0.0)])).tolist() == [[0, 0]]
+    exact = cut_out(picture, (21.0, 31.0, 7.0, 5.0), 1)
+    assert (exact.picture.size_wh, exact.to_cut) == ((7, 7), PixelTransform.crop(21, 30))
+    large = cut_out(picture, (100.0, 50.0, 600.0, 600.0), 1.25)
+    shrunk = PixelTransform.crop(25, -25).then(PixelTransform.resize((750, 750), (512, 512)))
+    assert np.allclose(large.to_cut.apply([(30, 40)]), shrunk.apply([(30, 40)]))
+    assert longer_side_px(large, (0.0, 0.0, 300.0, 600.0)) == pytest.approx(409.6)
     with pytest.raises(BadInput, match="a box on the picture"):
         cut_out(picture, (900.0, 0.0, 5.0, 5.0))
+
+
+def test_masks_go_into_a_crop_and_back():
+    cut = cut_out(painted((30, 40), (800, 700)), (100.0, 200.0, 101.0, 101.0), 1)
+    mask = np.zeros((700, 800), bool)
+    mask[220:280, 121:190] = True
+    there = mask_on_cut(cut, Outline("rle", mask=mask))
+    assert (there == mask[200:301, 100:201]).all()
+    back = mask_on_whole(CarriedMask(np.where(there, 1.0, -1.0), 1.0), cut)
+    assert box_of_mask(back) == (121, 220, 69, 60)
 
 
 @pytest.mark.parametrize("crop", [True, False])
@@ -432,9 +476,10 @@ def test_bad_references():
 def results():
     places = [(20, 30), (40, 50)]
     made = annotator(dots(*places), places)
+    own = dots(*places).images[1]
     out = []
-    for name, at in (("1.png", (50, 60)), ("new/2.png", (55, 40))):
-        out.append(Result(name, (120, 90), tuple(made.annotate(painted(at)))))
+    for name, at, image in (("1.png", (50, 60), own), ("new/0.png", (55, 40), None)):
+        out.append(Result(name, (120, 90), tuple(made.annotate(painted(at))), image))
     return out
 
 
@@ -443,7 +488,7 @@ def test_results_become_annotations():
     given = replace(given, instances=given.instances[:1], extra={"info": {"by": "us"}})
     found = collect(given, results())
     assert [image.id for image in found.images] == [1, 2]
-    assert [image.file_name for image in found.images] == ["1.png", "new/2.png"]
+    assert [image.file_name for image in found.images] == ["1.png", "new/0.png"]
     assert [(one.id, one.image_id) for one in found.instances] == [(1, 1), (2, 2)]
     assert found.extra == given.extra
     merged = collect(given, results(), merge=True)
@@ -473,7 +518,8 @@ def test_names_find_pictures():
 def test_boxes_go_by_the_names_of_kinds():
     given = dots((20, 30))
     other = replace(KIND, id=77)
-    boxes = replace(given, categories=(other,), instances=(annotated((9, 9), 0, category_id=77),))
+    box = annotated((9, 9), 0, category_id=77)
+    boxes = replace(given, categories=(other,), instances=(box, replace(box, crowd=True)))
     assert things_of(boxes, given, given.images[0]) == [(4, (1, 1, 56, 16))]
     named = replace(boxes, categories=(replace(other, name="thing"),))
     assert things_of(named, given, given.images[0])[0][0] == 4  # one kind on both sides
@@ -500,10 +546,22 @@ def test_the_score_by_hand():
     assert box_overlap((0.0, 0.0, 2.0, 2.0), (1.0, 0.0, 2.0, 2.0)) == pytest.approx(1 / 3)
 
 
+def test_points_are_judged_by_hand():
+    truth = annotated((0, 0), 1, keypoints_px=np.zeros((3, 2)), visibility=np.array([2, 1, 0]))
+    confidence, asked = np.array([0.1, 0.2, 0.3]), np.array([True, True, True])
+    points = np.array([(10.0, 0), (8, 8), (0, 0)])
+    found = judge(points, confidence, asked, truth, 100.0, 0.1)
+    assert found.correct.tolist() == [True, False, False]
+    assert found.annotated.tolist() == [True, True, False]
+    some = judge(points, confidence, ~truth.visibility.astype(bool), truth, 100.0, 0.1)
+    assert some.confidence.tolist() == [0.3]
+
+
 def test_results_against_the_truth():
-    truth = replace(dots((20, 30), (50, 60)), instances=(annotated((50, 60), 1),))
-    judged, seen = judge_results(results(), truth, 0.1)
-    assert seen == 1
+    one = annotated((50, 60), 1)
+    crowd = replace(one, crowd=True, keypoints_px=np.zeros((3, 2)))
+    truth = replace(dots((20, 30), (50, 60)), instances=(crowd, one))
+    judged = judge_results(results(), truth, 0.1)
     assert judged.annotated.tolist() == judged.correct.tolist() == [True] * 3
     other = replace(truth, categories=(replace(KIND, keypoints=("a", "b", "c")),))
     with pytest.raises(BadInput, match="expected key points red, green, blue"):

@@ -212,6 +212,13 @@ def test_foreign_files(tmp_path):
         read_annotations(tmp_path / "a.bin", "cocoa")
 
 
+def test_scores_of_key_points_stay(tmp_path):
+    document = coco()
+    document["annotations"][0].update(score=0.5, keypoint_scores=[0.25, 0.75, 0])
+    [path] = write_annotations(read(tmp_path, document), tmp_path / "back.json")
+    assert json.loads(path.read_text()) == document
+
+
 def test_clicks_just_beyond_the_edge_are_set_on_it(tmp_path):
     document = coco()
     document["annotations"][0]["keypoints"][:3] = [7.2, 2, 2]
@@ -239,13 +246,20 @@ def test_run_lengths_are_those_of_the_tools():
     assert (decode_brush(BRUSH, (7, 5)) == MASK).all()
     # Along the rows of its box, the first run unset: here there is none.
     assert encode_cvat(MASK) == ("0, 12", (2, 1, 4, 3))
-    literal = [0, 0, 0, 4, 57, 27, 254, 0b0000_1100, *[0] * 8]
-    assert decode_brush(literal, (1, 1)).shape == (1, 1)
+
+
+@pytest.mark.parametrize("pixel", [(0, 0, 0, 255), (255, 255, 255, 0)])
+def test_brush_strokes_without_runs(pixel):
+    # Four numbers of 8 bits, the widths of runs, then one stretch of 4 literals: only alpha counts.
+    bits = f"{4:032b}{7:05b}0010001101111111" + "0" + "00" + f"{3:03b}"
+    bits += "".join(f"{value:08b}" for value in pixel) + "0" * 6
+    literal = [int(bits[i : i + 8], 2) for i in range(0, len(bits) // 8 * 8, 8)]
+    assert decode_brush(literal, (1, 1)).tolist() == [[pixel[3] > 0]]
 
 
 @pytest.mark.parametrize("numbers", [[], [0, 0], BRUSH[:9], [-3, "x"], [0, 0, 0, 8, 0, 0, 0]])
 def test_damaged_brush_strokes(numbers):
-    with pytest.raises((BadInput, OverflowError)):
+    with pytest.raises(BadInput):
         decode_brush(numbers, (7, 5))
 
 
@@ -320,8 +334,11 @@ def test_label_studio_is_read(tmp_path):
 def test_label_studio_points_go_to_their_boxes(tmp_path):
     boxes = [rectangle(0, 0, 50, 100, "r1"), rectangle(40, 0, 60, 100, "r2")]
     points = [point(10, 10, "nose"), point(90, 10, "nose"), point(45, 10, "ear", parent="r2")]
+    # In both, so of the smaller; and just beyond the first one's edge at 50 per cent.
+    points += [point(45, 50, "leg"), point(52, 10, "tail")]
     found = read(tmp_path, [task(1, boxes + points)])
-    assert [one.visibility.tolist() for one in found.instances] == [[2, 0], [2, 2]]
+    assert found.categories[0].keypoints == ("nose", "leg", "ear", "tail")
+    assert [one.visibility.tolist() for one in found.instances] == [[2, 2, 0, 0], [2, 0, 2, 2]]
     with pytest.raises(BadInput, match="once a thing, got it twice"):
         read(tmp_path, [task(1, [point(1, 1, "nose"), point(9, 9, "nose")])])
     small = [rectangle(0, 0, 5, 5, "r1"), rectangle(40, 0, 5, 5, "r2")]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from counterpoint.backbones.small import embedded_weights
 from counterpoint.backbones.weights import file_sha256
 from counterpoint.errors import BadInput, StorageError
-from counterpoint.features import FeatureMap, Provenance
+from counterpoint.features import FeatureMap
 from counterpoint.matching import (
     Calibration,
     Evidence,
@@ -24,6 +24,7 @@ from counterpoint.matching import (
     spread_px,
 )
 from counterpoint.matching.calibration import COLUMNS, find_calibration, shipped
+from counterpoint.provenance import Provenance
 
 MADE_BY = Provenance(model="small", weights_sha256="abc", tap="up:1", timesteps=(50,))
 

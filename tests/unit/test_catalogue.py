@@ -6,23 +6,9 @@ import json
 import pytest
 
 from counterpoint.benchmarks.datasets.catalogue import CATALOGUE, DatasetEntry, Part, check
-from counterpoint.cli.app import main
 from counterpoint.errors import BadInput, UnknownName
 from support.tiny_datasets import write_pascal, write_spair, write_willow
 from support.tiny_tss import write_tss
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 def test_every_data_set_is_listed_and_every_reader_is_there(run):

@@ -22,11 +22,12 @@ from counterpoint.tasks.edit_motion import (
     unsteadiness,
 )
 from counterpoint.tasks.edit_points import Carrying, sample_points
+from counterpoint.tasks.edit_search import Search
 from counterpoint.tasks.edit_sources import Placing, difference_edit, sticker_edit
 from counterpoint.tasks.edits import carry_edit
 from counterpoint.tasks.layers import Edit, blend, render
 from counterpoint.tasks.originals import load_original, load_rgba
-from counterpoint.tasks.warp_fits import NoWarp, choose_warp, fit_warp
+from counterpoint.tasks.warp_fits import NoWarp, WarpFit, choose_warp, fit_warp
 from counterpoint.tasks.warps import Plausible, Warp, implausible, smooth_plate
 
 WH = (200, 160)
@@ -697,3 +698,32 @@ def test_a_mirror_image_that_explains_more_overrules_what_is_left():
     flat[:, 0] = 160 - flat[:, 0]  # near its middle column a mirror image is nearly the thing
     found = choose_warp(SQUARE, flat, WH, threshold_px=12, cells=CELLS)
     assert "mirrors" in found.reason
+
+
+def test_some_islands_alone_are_cut_out_once():
+    islands = np.repeat([[1, 0, 2]], 4, axis=0).repeat(3, axis=1)
+    edit = Edit(np.full((4, 9, 4), 255, np.uint8), np.eye(3), (20, 10), islands)
+    alone = edit.only((2,))
+    assert np.array_equal(alone.rgba[..., 3] > 0, islands == 2)
+    assert alone is edit.only((2,))
+    assert edit.only((1, 2)) is edit
+
+
+def test_a_tenth_of_the_points_is_enough_where_they_are_clear_and_spread():
+    edit, fmap = square_edit(), dotted()
+    found = carry_edit(edit, fmap, fmap, Carrying(points=80))
+    count, [part] = len(found.matches), found.parts
+    order = found.matches.source_px.sum(axis=1).argsort()  # from one corner to the other
+    spread, near = np.zeros((2, count), dtype=bool)
+    spread[order[::4]] = near[order[: count // 4]] = True
+
+    def needed(agree, chance, returning, **asked):
+        how, cells = Carrying(points=80, **asked), np.arange(count)
+        known = found.matches, found.island, returning, cells, found.threshold_px
+        return Search(edit, *known, how)._needed(WarpFit(part.fit.warp, agree, chance), (1,))
+
+    assert needed(spread, -31.0, spread) == 0.1
+    assert needed(spread, -29.0, spread) == 0.25  # chance might
+    assert needed(near, -31.0, near) == 0.25  # in a corner
+    assert needed(spread, -31.0, np.ones(count, bool)) == 0.25  # too few of those that return
+    assert needed(spread, -31.0, spread, min_support=0.5) == 0.5

@@ -13,7 +13,7 @@ from counterpoint.benchmarks.pair_parts import change_parts, judge, keypoint_par
 from counterpoint.benchmarks.predictions import Origin, Predictions
 from counterpoint.benchmarks.protocols import find_protocol
 from counterpoint.errors import BadInput
-from counterpoint.features import Provenance
+from counterpoint.provenance import Provenance
 
 SQUARE = np.array([(10, 10), (30, 10), (30, 50), (10, 44.0)])
 

@@ -17,15 +17,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from counterpoint.errors import BadInput, FeatureFileError, PointError, StorageError
-from counterpoint.features import (
-    FORMAT,
-    METADATA_KEY,
-    FeatureMap,
-    Provenance,
-    read_header,
-    sample_grid,
-)
+from counterpoint.features import FORMAT, METADATA_KEY, FeatureMap, read_header, sample_grid
 from counterpoint.geometry import PixelTransform
+from counterpoint.provenance import Provenance
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")

@@ -81,6 +81,37 @@ def test_epipolar_geometry_in_spite_of_wrong_matches(relation, method):
     assert supported(found, source, target, WH, 1.0) is found
 
 
+def test_a_match_agrees_within_the_threshold():
+    source, target = matched(60, 0)
+    target[:2] += [[2.0, 0], [0, 4]]
+    found = estimate(source, target, "homography", Robust(method="magsac", threshold_px=3.0))
+    assert np.flatnonzero(~found.inliers).tolist() == [1]
+
+
+def line_distances(matrix, source, target):
+    """Of points of the target from the lines of their matches."""
+    lines = np.c_[source, np.ones(len(source))] @ matrix.T
+    off = (lines * np.c_[target, np.ones(len(target))]).sum(axis=1)
+    return np.abs(off) / np.hypot(lines[:, 0], lines[:, 1])
+
+
+@pytest.mark.parametrize("relation", ["fundamental", "essential"])
+def test_lines_agree_in_both_pictures(relation):
+    """Four times as large, the second picture has four times the distances."""
+    source, target, (first, second), _ = scene(200, 0)
+    target = 4 * (target + np.random.default_rng(0).normal(0, 0.5, target.shape))
+    cameras = first, np.diag([4.0, 4, 1]) @ second
+    robust = Robust(method="ransac", threshold_px=2.0)
+    found = estimate(source, target, relation, robust, cameras=cameras)
+    matrix = found.matrix
+    if relation == "essential":
+        matrix = np.linalg.inv(cameras[1]).T @ matrix @ np.linalg.inv(cameras[0])
+    here = line_distances(matrix, source, target) <= 2
+    there = line_distances(matrix.T, target, source) <= 2
+    assert np.array_equal(found.inliers, here & there)
+    assert here.sum() < there.sum()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_no_homography_says_why(method):
     robust = Robust(method=method)

@@ -424,6 +424,10 @@ class TestMatcher:
         assert torch.equal(matcher.load_image(tmp_path / "a.png"), first)
         turned = matcher.load_image(tmp_path / "a.png", rot_angle=180)
         assert torch.equal(turned, first.flip(1, 2))
+        square = first[:, :60, :60]
+        Image.fromarray(two_views[0][:60, :60]).save(tmp_path / "square.png")
+        turned = matcher.load_image(tmp_path / "square.png", rot_angle=90)
+        assert torch.equal(turned, square.rot90(1, (1, 2)))  # counter-clockwise
         with pytest.raises(ImageError, match=r"expected \(3, rows, columns\)"):
             matcher(two_views[0], two_views[0])
 

@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from counterpoint.backbones import load
-from counterpoint.benchmarks.asked import Asked, ask_crops
+from counterpoint.benchmarks.asked import Asked, Quiz, ask_crops
+from counterpoint.benchmarks.calibrate import Matching, judge
 from counterpoint.benchmarks.cub_pairs import prepare, score_taps
 from counterpoint.benchmarks.datasets.cub import read_cub
-from counterpoint.benchmarks.datasets.keypoints import KeypointPair
+from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
 from counterpoint.benchmarks.galleries import Gallery, Views
 from counterpoint.benchmarks.ladder import ladder_tables, run_ladder
-from counterpoint.benchmarks.ladder_rungs import Rung, Setting, Steps, find, plan
+from counterpoint.benchmarks.ladder_rungs import Rung, Setting, Steps, Tally, find, plan
+from counterpoint.benchmarks.protocols import find_protocol
+from counterpoint.benchmarks.sweep_rows import keypoint_course
 from counterpoint.errors import BadInput, StorageError
 from counterpoint.features import FeatureMap
 from counterpoint.matching import PreparedMap, match, unmirrored
@@ -195,6 +198,51 @@ def test_a_filter_keeps_what_comes_back():
     for share, limit in ((0.0, 5.0), (0.1, 8.0), (0.5, 40.0)):
         _, kept, _ = find(Rung(name="cycle", max_cycle=share), asked, views)
         assert np.array_equal(kept, cycle <= limit)
+
+
+def test_what_is_filtered_out_is_not_correct(quiz):
+    generator = torch.Generator().manual_seed(0)
+    a, b = (FeatureMap(torch.randn(12, 8, 16, generator=generator), SIZE_WH) for _ in range(2))
+    points = [(x, y) for x in range(4, 80, 8) for y in range(4, 40, 8)]
+    found = match(a, b, points, calibration=None)
+    kept = int((found.cycle_px <= 5).sum())
+    assert 0 < kept < len(points)
+    for max_cycle, expected in ((0.0, kept), (None, len(points))):
+        tally = Tally(Rung(name="cycle", max_cycle=max_cycle), (0.1,))
+        # Every match is right by the truth that is given.
+        tally.take(asked_of(points, found.target_px), Views(PreparedMap(a), PreparedMap(b)), quiz)
+        counts = tally.counts(["a"], 0.0)
+        assert counts.points == (len(points),)
+        assert counts.kept == (expected,)
+        assert counts.correct == {"0.1": (expected,)}
+
+
+class Given(Gallery):
+    """A gallery with the same views for every pair."""
+
+    def views(self, asked):
+        return [self.found for _ in asked]
+
+
+def test_matches_are_judged_by_the_targets_longer_side_and_absent_ones_are_wrong():
+    values = torch.randn(12, 6, 8, generator=torch.Generator().manual_seed(0))
+    source, target = (FeatureMap(values, size_wh) for size_wh in ((40, 30), (60, 80)))
+    points_px = np.array([(4, 4), (20, 10), (30, 14)], float)
+    found_px = match(source, target, points_px, calibration=None).target_px
+    pair = KeypointPair(
+        id="a", category="cat", source=Path("a.png"), target=Path("b.png"),
+        source_size_wh=(40, 30), target_size_wh=(60, 80), source_px=points_px,
+        target_px=found_px + np.array([(0, 7.9), (0, 8.1), (0, 0)]),
+    )  # fmt: skip
+    dataset = KeypointPairs("made-up pairs", Path(), {"reader": "spair"}, (pair,))
+    course = keypoint_course(dataset, find_protocol("dift"))
+    gallery = Given(load("rgb"), Options(), course)
+    gallery.found = Views(PreparedMap(source), PreparedMap(target))
+    judged = judge(
+        Quiz(course, {"a": Asked(pair, np.array([[10.0, 5.0]]))}), Matching(gallery, alpha=0.1)
+    )
+    assert judged.correct.tolist() == [True, False, True, False]
+    assert judged.absent.tolist() == [False, False, False, True]
 
 
 def test_members_need_noise_and_are_no_part_of_the_ensemble(quiz, counted):

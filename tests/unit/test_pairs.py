@@ -93,7 +93,7 @@ def test_little_memory_gives_the_same_points(tmp_path, watched):
 
 def test_the_cache_drops_the_longest_unused():
     maps = [PreparedMap(FeatureMap(torch.ones(1, 2, 2) * i, (2, 2))) for i in range(4)]
-    cache = MapCache(2 * size_bytes(maps[0]))
+    cache = MapCache(2 * size_bytes(maps[0]), size_bytes)
     keys = [(path, "") for path in map(Path, "abcd")]
     cache.put(keys[0], maps[0])
     cache.put(keys[1], maps[1])
@@ -101,7 +101,7 @@ def test_the_cache_drops_the_longest_unused():
     cache.put(keys[2], maps[2])
     assert [cache.get(key) for key in keys[:3]] == [maps[0], None, maps[2]]
     assert cache.held_bytes == 2 * size_bytes(maps[0])
-    small = MapCache(1)
+    small = MapCache(1, size_bytes)
     small.put(keys[3], maps[3])
     assert small.get(keys[3]) is maps[3]
 

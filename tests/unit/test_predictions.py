@@ -18,7 +18,7 @@ from counterpoint.benchmarks.predictions import (
     read_predictions,
 )
 from counterpoint.errors import BadInput, StorageError
-from counterpoint.features import Provenance
+from counterpoint.provenance import Provenance
 
 FEATURES = Provenance(model="small", weights_sha256="ab", tap="up:1", timesteps=(50,), version="1")
 ORIGIN = Origin(

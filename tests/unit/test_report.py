@@ -6,21 +6,7 @@ import pytest
 
 from counterpoint.benchmarks.collected import collect, page
 from counterpoint.benchmarks.published import REFERENCES, SPAIR_CATEGORIES, is_part, references
-from counterpoint.cli.app import main
 from support.tiny_datasets import write_spair
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "300")
-
-    def _run(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(word) for word in arguments])
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return _run
 
 
 def test_published_figures():

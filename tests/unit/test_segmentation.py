@@ -6,9 +6,10 @@ import torch
 from PIL import Image
 
 from counterpoint.errors import BadInput, FeatureFileError
-from counterpoint.features import FeatureMap, Provenance
+from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform
 from counterpoint.images import Picture
+from counterpoint.provenance import Provenance
 from counterpoint.tasks.kmeans import choose_k, kmeans, nearest, silhouette
 from counterpoint.tasks.part_pictures import COLOURS, overlay_parts, save_label_map
 from counterpoint.tasks.parts import outward_sign

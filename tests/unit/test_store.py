@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from counterpoint.errors import BadInput, StorageError
-from counterpoint.features import FeatureMap, Provenance
+from counterpoint.features import FeatureMap
+from counterpoint.provenance import Provenance
 from counterpoint.store import FeatureCache, FeatureFolder, comparable
 
 MADE = Provenance(

@@ -1,6 +1,6 @@
 """COCO: things with key points, polygons or run lengths, and boxes, in one JSON document."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,17 +20,17 @@ from counterpoint.annotations.model import (
     Outline,
 )
 from counterpoint.annotations.reading import (
-    SLACK_PX,
     Report,
     listing,
     mapping,
     number,
+    on_picture,
     plain,
     size_of,
 )
 from counterpoint.annotations.runs import decode_coco, encode_coco, mask_of
 from counterpoint.errors import BadInput
-from counterpoint.geometry import Points, SizeWH, inside
+from counterpoint.geometry import Points, SizeWH
 
 _OF_CATEGORY = {"id", "name", "keypoints", "skeleton"}
 _OF_IMAGE = {"id", "file_name", "width", "height"}
@@ -45,7 +45,6 @@ _OF_INSTANCE = {
     "area",
     "iscrowd",
     "score",
-    "keypoint_scores",
 }
 
 
@@ -85,7 +84,7 @@ def write_coco(annotations: Annotations) -> dict[str, Any]:
     numbers = _image_numbers(annotations)
     kinds = {kind.id: kind for kind in annotations.categories}
     return {
-        **{name: value for name, value in annotations.extra.items() if not name.startswith("_")},
+        **_foreign(annotations.extra),
         "images": [_image_entry(image, numbers) for image in annotations.images],
         "categories": [_category_entry(kind) for kind in annotations.categories],
         "annotations": [
@@ -102,6 +101,11 @@ def _named(kind: str, row: int, entry: Any) -> str:
 
 def _others(entry: dict[str, Any], known: Collection[str]) -> dict[str, Any]:
     return {name: value for name, value in entry.items() if name not in known}
+
+
+def _foreign(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file itself said, without the readers' own notes."""
+    return {name: value for name, value in extra.items() if not name.startswith("_")}
 
 
 def _require_new(key: Any, seen: Collection[Any]) -> None:
@@ -219,30 +223,6 @@ def _keypoints(entry: Any, kind: Category, size_wh: SizeWH | None) -> tuple[Poin
     return on_picture(points, visibility, kind.keypoints, size_wh), visibility
 
 
-def on_picture(
-    points_px: Points,
-    visibility: np.ndarray,
-    names: tuple[str, ...],
-    size_wh: SizeWH | None,
-) -> Points:
-    """Points on their picture; those beyond its edge by less than the slack are set on it.
-
-    Raises:
-        BadInput: a point farther outside.
-    """
-    if size_wh is None:
-        return points_px
-    outside = ~inside(points_px, size_wh, slack_px=SLACK_PX) & (visibility > 0)
-    if outside.any():
-        first = int(np.argmax(outside))
-        x, y = points_px[first]
-        raise BadInput(
-            f"expected key point {names[first]!r} inside its picture of "
-            f"{size_wh[0]} x {size_wh[1]}, got ({x:g}, {y:g})"
-        )
-    return points_px.clip(0, np.asarray(size_wh) - 1.0)
-
-
 def _outline(entry: Any, size_wh: SizeWH | None) -> Outline | None:
     if not entry:
         return None
@@ -281,8 +261,7 @@ def _image_entry(image: ImageEntry, numbers: dict[Key, Key]) -> dict[str, Any]:
     size = (
         {} if image.size_wh is None else dict(zip(("width", "height"), image.size_wh, strict=True))
     )
-    kept = {name: value for name, value in image.extra.items() if not name.startswith("_")}
-    return {**kept, "id": numbers[image.id], "file_name": image.file_name, **size}
+    return {**_foreign(image.extra), "id": numbers[image.id], "file_name": image.file_name, **size}
 
 
 def _category_entry(kind: Category) -> dict[str, Any]:
@@ -297,7 +276,7 @@ def _instance_entry(
     one: Instance, image_id: Key, size_wh: SizeWH | None, kind: Category
 ) -> dict[str, Any]:
     entry: dict[str, Any] = {
-        **{name: value for name, value in one.extra.items() if not name.startswith("_")},
+        **_foreign(one.extra),
         "id": one.id,
         "image_id": image_id,
         "category_id": one.category_id,

@@ -6,7 +6,6 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from counterpoint.annotations.coco import on_picture
 from counterpoint.annotations.conventions import edges_to_pixels, pixels_to_edges
 from counterpoint.annotations.grouping import Mark, group_marks
 from counterpoint.annotations.model import (
@@ -18,7 +17,7 @@ from counterpoint.annotations.model import (
     Key,
     Outline,
 )
-from counterpoint.annotations.reading import Report, number, size_of
+from counterpoint.annotations.reading import Report, number, on_picture, size_of
 from counterpoint.annotations.runs import decode_cvat, encode_cvat
 from counterpoint.errors import BadInput
 from counterpoint.geometry import Points, SizeWH
@@ -82,9 +81,7 @@ def read_cvat(root: ET.Element, report: Report) -> Annotations:
 
 
 def _image(element: ET.Element, key: int, size_wh: SizeWH) -> ImageEntry:
-    kept = {k: v for k, v in element.attrib.items() if k not in ("id", "name", "width", "height")}
-    raw = ET.tostring(element, encoding="unicode")
-    extra = {"_image": raw, "_attributes": kept}
+    extra = {"_image": ET.tostring(element, encoding="unicode")}
     return ImageEntry(id=key, file_name=element.attrib["name"], size_wh=size_wh, extra=extra)
 
 

@@ -5,8 +5,8 @@ from pathlib import PurePosixPath
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from counterpoint.annotations.coco import on_picture
 from counterpoint.annotations.conventions import (
     edges_to_pixels,
     percent_to_pixels,
@@ -23,10 +23,10 @@ from counterpoint.annotations.model import (
     Key,
     Outline,
 )
-from counterpoint.annotations.reading import Report, listing, mapping, number, size_of
+from counterpoint.annotations.reading import Report, listing, mapping, number, on_picture, size_of
 from counterpoint.annotations.runs import decode_brush, encode_brush
 from counterpoint.errors import BadInput
-from counterpoint.geometry import Points, SizeWH
+from counterpoint.geometry import SizeWH
 from counterpoint.images import SUFFIXES
 
 NAMES = {
@@ -307,9 +307,8 @@ def _outline_values(
         yield "polygonlabels", {"points": points, "polygonlabels": [label], "closed": True}
 
 
-def _rounded(points_px: Any, size_wh: SizeWH) -> list[list[float]]:
-    points = cast("Points", points_px)
-    return pixels_to_percent(points, size_wh).clip(0, 100).round(4).tolist()
+def _rounded(points_px: ArrayLike, size_wh: SizeWH) -> list[list[float]]:
+    return pixels_to_percent(points_px, size_wh).clip(0, 100).round(4).tolist()
 
 
 def label_config(annotations: Annotations) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -19,9 +20,6 @@ edges lie half a pixel before the centre of the pixel they begin."""
 
 OutlineStyle = Literal["polygon", "rle", "counts"]
 """Polygons; run lengths as COCO's compressed text; run lengths as a list of numbers."""
-
-HIDDEN, COVERED, SEEN = 0, 1, 2
-"""COCO's flags: not annotated; annotated though it cannot be seen; annotated and seen."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +147,14 @@ class Annotations:
 
     def of_image(self, image_id: Key) -> tuple[Instance, ...]:
         """Everything annotated in one picture."""
-        return tuple(found for found in self.instances if found.image_id == image_id)
+        return tuple(self._by_image.get(image_id, ()))
+
+    @cached_property
+    def _by_image(self) -> dict[Key, list[Instance]]:
+        found: dict[Key, list[Instance]] = {}
+        for one in self.instances:
+            found.setdefault(one.image_id, []).append(one)
+        return found
 
     def with_instances(
         self, images: tuple[ImageEntry, ...], instances: tuple[Instance, ...]

@@ -6,8 +6,10 @@ from math import isfinite
 from textwrap import shorten
 from typing import Any, cast
 
+import numpy as np
+
 from counterpoint.errors import BadInput, MissingExtra
-from counterpoint.geometry import SizeWH
+from counterpoint.geometry import Points, SizeWH, inside
 
 SLACK_PX = 1.0
 """How far beyond the picture's edge an annotated point may lie; it is then set on the edge."""
@@ -98,6 +100,30 @@ def size_of(width: Any, height: Any) -> SizeWH | None:
     if min(w, h) < 1:
         raise BadInput(f"expected a picture of at least 1 x 1, got {w} x {h}")
     return w, h
+
+
+def on_picture(
+    points_px: Points,
+    visibility: np.ndarray,
+    names: tuple[str, ...],
+    size_wh: SizeWH | None,
+) -> Points:
+    """Points on their picture; those beyond its edge by less than the slack are set on it.
+
+    Raises:
+        BadInput: a point farther outside.
+    """
+    if size_wh is None:
+        return points_px
+    outside = ~inside(points_px, size_wh, slack_px=SLACK_PX) & (visibility > 0)
+    if outside.any():
+        first = int(np.argmax(outside))
+        x, y = points_px[first]
+        raise BadInput(
+            f"expected key point {names[first]!r} inside its picture of "
+            f"{size_wh[0]} x {size_wh[1]}, got ({x:g}, {y:g})"
+        )
+    return points_px.clip(0, np.asarray(size_wh) - 1.0)
 
 
 def plain(value: float) -> int | float:

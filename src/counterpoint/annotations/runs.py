@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from counterpoint.annotations.conventions import pixels_to_edges
 from counterpoint.annotations.model import Box, Outline
 from counterpoint.errors import BadInput, MissingExtra
-from counterpoint.geometry import SizeWH
+from counterpoint.geometry import PixelTransform, SizeWH
 
 Mask = Bool[np.ndarray, "rows columns"]
 Runs = Int[np.ndarray, " runs"]
@@ -52,11 +52,11 @@ def mask_to_polygons(mask: Mask) -> tuple[Float[np.ndarray, "_ 2"], ...]:
     """
     fine = np.repeat(np.repeat(np.pad(mask, 1).astype(np.uint8), 2, axis=0), 2, axis=1)
     traced, _ = cv2.findContours(fine, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    to_mask = PixelTransform.resize((2, 2), (1, 1)).then(PixelTransform.crop(1, 1))
     found: list[Float[np.ndarray, "_ 2"]] = []
     for border in traced:
-        simple = cv2.approxPolyDP(border, 1.0, closed=True).reshape(-1, 2).astype(np.float64)
-        # Fine pixel 2i and 2i + 1 are both pixel i - 1; their common middle is its centre.
-        corners = (simple - 0.5) / 2 - 1
+        simple = cv2.approxPolyDP(border, 1.0, closed=True).reshape(-1, 2)
+        corners = to_mask.apply(simple)
         if len(corners) >= 3:
             found.append(corners)
     return tuple(found)

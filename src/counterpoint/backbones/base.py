@@ -10,9 +10,10 @@ import torch
 from counterpoint.backbones.noise import NoiseSource
 from counterpoint.backbones.spec import ModelSpec
 from counterpoint.errors import BadInput
-from counterpoint.features import FeatureMap, Provenance, join
+from counterpoint.features import FeatureMap, join
 from counterpoint.images import ImageLike, Picture
 from counterpoint.options import Options
+from counterpoint.provenance import Provenance
 
 Place = tuple[int | None, str]
 """Where features were read: time step (None: no noise) and tap."""

@@ -14,9 +14,10 @@ from counterpoint.backbones.base import Backbone, Place, Tap
 from counterpoint.backbones.noise import NoiseSource
 from counterpoint.backbones.recognise import spec_of
 from counterpoint.errors import UnknownName
-from counterpoint.features import FeatureMap, Provenance, join_provenance
+from counterpoint.features import FeatureMap
 from counterpoint.images import ImageLike, Picture
 from counterpoint.options import Options
+from counterpoint.provenance import Provenance, join_provenance
 
 
 class Fusion(Backbone):

@@ -18,7 +18,7 @@ from torch import Tensor
 from counterpoint.backbones.base import Backbone, Place, check_t, library_version
 from counterpoint.backbones.noise import KeyedNoise, NoiseSource
 from counterpoint.errors import ModelError, UnknownName
-from counterpoint.features import FeatureMap, Provenance
+from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform, SizeWH
 from counterpoint.images import (
     FittedPicture,
@@ -29,6 +29,7 @@ from counterpoint.images import (
     to_unit_floats,
 )
 from counterpoint.options import Combine, Fit, Noise, Options
+from counterpoint.provenance import Provenance
 
 log = logging.getLogger(__name__)
 

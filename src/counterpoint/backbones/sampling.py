@@ -17,10 +17,11 @@ from counterpoint.backbones.base import Backbone, Place
 from counterpoint.backbones.network import DiffusionBackbone, Setting, Taps
 from counterpoint.backbones.noise import KeyedNoise
 from counterpoint.errors import BadInput, ModelError, UnknownName
-from counterpoint.features import FeatureMap, Provenance
+from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform, SizeWH
 from counterpoint.images import Picture
 from counterpoint.options import TIMESTEPS, Options
+from counterpoint.provenance import Provenance
 
 Twin = Literal["none", "shift", "flip"]
 """How the first noise of a picture's twin differs from the picture's own: not at all (there is no
@@ -100,7 +101,8 @@ def generate(
         ModelError: a family that cannot generate here.
     """
     run = _Run.of(backbone, plan, options or Options(), noise)
-    starts = [run.start(draw) for draw in range(plan.count)]
+    shape = run.state_shape()
+    starts = [run.start(draw, shape) for draw in range(plan.count)]
     if run.rolled is not None:
         starts = [each for start in starts for each in (start, run.changed(start))]
     found: dict[int, Generated] = {}
@@ -158,14 +160,13 @@ class _Run:
         source = noise or KeyedNoise(setting.seed)
         return cls(model, setting, plan, guidance, steps, rolled, source)
 
-    def start(self, draw: int) -> Tensor:
+    def start(self, draw: int, shape: tuple[int, ...]) -> Tensor:
         """Pure noise of a picture's size, float32."""
-        shape = self._state_shape
         drawn = self.noise.draw("diffusion", f"generated/{draw}", 0, shape)
         return drawn.to(self.backbone.device)
 
-    @property
-    def _state_shape(self) -> tuple[int, ...]:
+    def state_shape(self) -> tuple[int, ...]:
+        """Of a picture in the network's space; takes a pass through the encoder."""
         w, h = self.setting.size_wh
         model = self.backbone
         blank = torch.zeros(1, 3, h, w, device=model.device, dtype=model.dtype)

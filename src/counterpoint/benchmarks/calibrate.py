@@ -18,9 +18,9 @@ from counterpoint.benchmarks.pairs import in_good_order, shards
 from counterpoint.benchmarks.reliability import Judged, Numbers, Trust, trust
 from counterpoint.benchmarks.reliability_report import threshold_table, trust_table
 from counterpoint.errors import BadInput
-from counterpoint.features import Provenance
 from counterpoint.matching import Calibration, Evidence, Note, Subpixel, evidence, match, spread_px
 from counterpoint.matching.calibration import COLUMNS, find_calibration
+from counterpoint.provenance import Provenance
 
 ALPHA = 0.1
 """Of the target picture's longer side, within which a match is right."""

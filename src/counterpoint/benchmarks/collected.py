@@ -13,7 +13,7 @@ from typing import Any
 
 from counterpoint.benchmarks.hpatches_bench import AUC_PX, WITHIN_PX
 from counterpoint.benchmarks.pair_report import AVERAGES, pair_report
-from counterpoint.benchmarks.pair_sets import PAIR_SETS, read_again
+from counterpoint.benchmarks.pair_sets import PAIR_SETS, read_same
 from counterpoint.benchmarks.predictions import (
     SUFFIX,
     read_prediction_header,
@@ -152,9 +152,7 @@ def _predictions(path: Path, data: Mapping[str, Path]) -> list[Line]:
     if reader not in data:
         raise BadInput(f"not scored: give the data set's folder, --data {reader}=DIR")
     made = read_predictions(path)
-    dataset = read_again(data[reader], made.origin.request)
-    if made.origin.pairs_sha256 != dataset.fingerprint:
-        raise BadInput(f"expected predictions of the pairs at {data[reader]}, got of others")
+    dataset = read_same(data[reader], made.origin, path)
     protocols = [find_protocol(name) for name in PAIR_SETS[reader].protocols]
     report = pair_report(dataset, [made], protocols, skip_bad=True)
     return list(_pair_lines(path, report.to_dict()))
@@ -237,9 +235,7 @@ def _generated_lines(path: Path, entries: dict[str, Any]) -> Iterator[Line]:
 
 def _other_lines(path: Path, entries: dict[str, Any]) -> Iterator[Line]:
     """Of any report with a protocol and rows in which estimates lie at some depth."""
-    counts = [
-        f"{entries[what]} {what}" for what in ("pairs",) if isinstance(entries.get(what), int)
-    ]
+    counts = [f"{entries['pairs']} pairs"] if isinstance(entries.get("pairs"), int) else []
     counts += [
         f"{len(entries[what])} {what}"
         for what in ("sequences", "clips", "videos")

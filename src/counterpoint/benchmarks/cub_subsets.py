@@ -18,7 +18,7 @@ use; pictures are prepared as for ACSM, Kulkarni et al. 2020, and GANgealing, Pe
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -33,7 +33,7 @@ from counterpoint.benchmarks.datasets.cub import CUB, ORIGIN, acsm_crop
 from counterpoint.benchmarks.datasets.keypoints import Skipped, plain
 from counterpoint.benchmarks.metrics import PCK, Estimate
 from counterpoint.benchmarks.pair_report import Table
-from counterpoint.benchmarks.pairs import PROMPT, takes_prompt
+from counterpoint.benchmarks.pairs import PROMPT, with_prompt
 from counterpoint.benchmarks.report import Cells, Tell
 from counterpoint.benchmarks.taps import blocks, require_taps
 from counterpoint.errors import BadInput
@@ -258,7 +258,7 @@ def subset_report(
         BadInput: a subset that cannot be used, or none that can.
         UnknownName: a tap that the model does not have.
     """
-    options = _prompted(backbone, options or Options())
+    options = with_prompt(backbone, options or Options(), PROMPT.replace("{category}", "bird"))
     names = require_taps(backbone, taps or blocks(backbone))
     methods = list(_methods(backbone, timesteps, names, options))
     used: list[PreparedSubset] = []
@@ -339,13 +339,6 @@ def _methods(
             yield model.spec.name if t is None else f"{model.spec.name} at t = {t}", score
 
 
-def _prompted(backbone: Backbone, options: Options) -> Options:
-    """The options, with the category's prompt for a model that takes one."""
-    if options.prompt is not None or not takes_prompt(backbone.spec):
-        return options
-    return replace(options, prompt=PROMPT.replace("{category}", "bird"))
-
-
 def _emptied(crops: CubCrops) -> CubCrops:
     """The same without its pictures."""
     return CubCrops(crops.crops, crops.pairs, {}, crops.size_px, crops.alpha, crops.seed)
@@ -369,15 +362,10 @@ def tables(report: SubsetReport) -> tuple[Table, ...]:
             row.tap,
             "" if row.input_wh is None else "{}x{}".format(*row.input_wh),
             "" if row.t is None else str(row.t),
-            _figure(row.mean),
+            row.mean.shown(),
             f"{min(row.subsets):.1f}",
             f"{max(row.subsets):.1f}",
         )
         for row in report.rows
     )
     return (Table("By method", Cells(header, rows)),)
-
-
-def _figure(estimate: Estimate) -> str:
-    interval = estimate.interval
-    return f"{estimate.value:.1f} ± {(interval.high - interval.low) / 2:.1f}"

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from counterpoint.benchmarks.datasets.flo import Flow
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
-from counterpoint.geometry import PixelTransform, SizeWH
+from counterpoint.geometry import PixelTransform, Points, SizeWH
 from counterpoint.matching import PreparedMap, match
 
 BLOCK = 4096
@@ -58,10 +58,9 @@ def dense_flow(
 
 def same_position_flow(source_wh: SizeWH, target_wh: SizeWH) -> Flow:
     """The flow of who looks at nothing: each pixel to the same share of width and height."""
-    w, h = source_wh
-    grid = np.stack(np.meshgrid(np.arange(w), np.arange(h)), axis=-1).reshape(-1, 2)
-    moved = PixelTransform.resize(source_wh, target_wh).apply(grid) - grid
-    return moved.reshape(h, w, 2).astype(np.float32)
+    places = _pixels(source_wh)
+    moved = PixelTransform.resize(source_wh, target_wh).apply(places) - places
+    return moved.reshape(*source_wh[::-1], 2).astype(np.float32)
 
 
 def every(size_wh: SizeWH, step: int) -> Bool[np.ndarray, "rows columns"]:
@@ -97,8 +96,15 @@ def kit_resized(flow: Flow, size_wh: SizeWH, target_wh: SizeWH, new_target_wh: S
     unknown = np.isnan(flow[..., 0])
     known = cv2.resize((~unknown).astype(np.float32), size_wh) == 1
     vectors = cv2.resize(np.where(unknown[..., None], 0, flow), size_wh)
-    grid = np.stack(np.meshgrid(np.arange(size_wh[0]), np.arange(size_wh[1])), axis=-1)
-    ends = (vectors + grid * np.array([w / size_wh[0], h / size_wh[1]])) * (
-        np.asarray(new_target_wh) / target_wh
-    )
-    return np.where(known[..., None], ends - grid, np.nan).astype(np.float32)
+    places = _pixels(size_wh)
+    to_resized = PixelTransform((w / size_wh[0], h / size_wh[1]))
+    to_target = PixelTransform((new_target_wh[0] / target_wh[0], new_target_wh[1] / target_wh[1]))
+    ends = to_target.apply(to_resized.apply(places) + vectors.reshape(-1, 2))
+    moved = (ends - places).reshape(vectors.shape)
+    return np.where(known[..., None], moved, np.nan).astype(np.float32)
+
+
+def _pixels(size_wh: SizeWH) -> Points:
+    """Every pixel of a picture, row by row, (N, 2)."""
+    w, h = size_wh
+    return np.stack(np.meshgrid(np.arange(w), np.arange(h)), axis=-1).reshape(-1, 2).astype(float)

@@ -12,18 +12,21 @@ from pathlib import Path
 from counterpoint.backbones.base import Backbone
 from counterpoint.benchmarks.asked import Asked
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair
-from counterpoint.benchmarks.pairs import CACHE_BYTES, Key, MapCache, takes_prompt
+from counterpoint.benchmarks.pairs import (
+    BLANK,
+    CACHE_BYTES,
+    Key,
+    MapCache,
+    size_bytes,
+    with_prompt,
+)
 from counterpoint.benchmarks.sweep_rows import Course
 from counterpoint.errors import BadInput
-from counterpoint.features import Provenance
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture
 from counterpoint.matching import PreparedMap, mirrored, unmirrored
-from counterpoint.matching.calibration import without_picture
 from counterpoint.options import Options
-
-MEMBERS = 4
-"""Single draws whose disagreement is measured, where it is asked for without a number."""
+from counterpoint.provenance import Provenance
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,14 +69,10 @@ class Gallery:
     cache_bytes: int = CACHE_BYTES
     seconds: float = 0.0
     made: int = 0
-    _caches: dict[str, MapCache] = field(default_factory=dict)
+    _caches: dict[str, MapCache[PreparedMap]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if takes_prompt(self.backbone.spec):
-            prompt = self.course.prompt if self.options.prompt is None else self.options.prompt
-            self.options = replace(self.options, prompt=prompt)
-        else:
-            self.options = replace(self.options, prompt=None)
+        self.options = with_prompt(self.backbone, self.options, self.course.prompt)
         if self.members and self.backbone.spec.t is None:
             raise BadInput(
                 f"expected a model that sees noise for members, {self.backbone.spec.name} sees "
@@ -83,10 +82,7 @@ class Gallery:
     @property
     def provenance(self) -> Provenance:
         """What makes its maps, without a picture."""
-        import numpy as np
-
-        blank = Picture(np.zeros((1, 1, 3), np.uint8))
-        return without_picture(self.backbone.provenance(blank, self.options))
+        return self.backbone.provenance(BLANK, self.options).without_picture()
 
     @property
     def seconds_a_picture(self) -> float:
@@ -128,7 +124,7 @@ class Gallery:
     def _maps(
         self, kind: str, sizes: Mapping[Key, SizeWH], options: Options
     ) -> dict[Key, PreparedMap]:
-        cache = self._caches.setdefault(kind, MapCache(self.cache_bytes))
+        cache = self._caches.setdefault(kind, MapCache(self.cache_bytes, size_bytes))
         maps = {key: held for key in sizes if (held := cache.get(key)) is not None}
         missing: dict[str, list[Key]] = {}
         for key in sizes:

@@ -314,17 +314,10 @@ def cells(report: GenerationReport) -> Cells:
         for way in WAYS:
             row = rows[way]
             estimates = [row.cycle] if row.truth is None else [row.cycle, row.truth]
-            figures += [_figure(each, row.pairs) for each in estimates]
+            figures += [each.shown(row.pairs) for each in estimates]
         shared = rows[WAYS[0]].shared
-        lines.append((tap, str(t), *figures, _figure(shared, report.pairs)))
+        lines.append((tap, str(t), *figures, shared.shown(report.pairs)))
     return Cells(header, tuple(lines))
-
-
-def _figure(estimate: Estimate, pairs: int) -> str:
-    """Of one pair there is nothing to draw from: the figure alone."""
-    interval = estimate.interval
-    spread = f" ± {(interval.high - interval.low) / 2:.1f}" if pairs > 1 else ""
-    return f"{estimate.value:.1f}{spread}"
 
 
 def draw_generation(

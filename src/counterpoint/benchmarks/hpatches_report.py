@@ -25,7 +25,6 @@ from counterpoint.benchmarks.hpatches_bench import (
     find_views,
     score_pair,
 )
-from counterpoint.benchmarks.metrics import Estimate
 from counterpoint.benchmarks.pair_report import Table, Tell
 from counterpoint.benchmarks.published import published_lines
 from counterpoint.benchmarks.report import Cells
@@ -262,12 +261,7 @@ def _line(row: MethodRow, group: Group) -> tuple[str, ...]:
     figures = (*score.accuracy, *score.auc, *score.matching)
     return (
         *(row.method, setting, size, row.metric, row.estimator),
-        *(map(_figure, figures) if score.pairs > 1 else (f"{f.value:.1f}" for f in figures)),
+        *(figure.shown(score.pairs) for figure in figures),
         f"{np.mean(counts):.0f}",
         str(score.without),
     )
-
-
-def _figure(estimate: Estimate) -> str:
-    interval = estimate.interval
-    return f"{estimate.value:.1f} ± {(interval.high - interval.low) / 2:.1f}"

@@ -25,7 +25,7 @@ from counterpoint.benchmarks.ladder_rungs import (
 )
 from counterpoint.benchmarks.metrics import Estimate, Interval, bootstrap
 from counterpoint.benchmarks.pair_report import Table
-from counterpoint.benchmarks.pairs import in_good_order, shards
+from counterpoint.benchmarks.pairs import CACHE_BYTES, in_good_order, shards
 from counterpoint.benchmarks.reliability import figure
 from counterpoint.benchmarks.report import Cells
 from counterpoint.charts import Curve, draw_curves
@@ -110,7 +110,7 @@ def run_ladder(
     *,
     alphas: Sequence[float] = ALPHAS,
     out: Path | None = None,
-    cache_bytes: int | None = None,
+    cache_bytes: int = CACHE_BYTES,
     seed: int = 0,
     tell: Tell | None = None,
 ) -> Ladder:
@@ -133,9 +133,13 @@ def run_ladder(
     found: dict[str, RungCounts] = {}
     for setting in settings:
         mine = [rung for rung in rungs if rung.setting == setting.name]
-        gallery = Gallery(setting.backbone, setting.options, quiz.course)
-        gallery.mirror = any(rung.flip for rung in mine)
-        gallery.cache_bytes = cache_bytes or gallery.cache_bytes
+        gallery = Gallery(
+            setting.backbone,
+            setting.options,
+            quiz.course,
+            mirror=any(rung.flip for rung in mine),
+            cache_bytes=cache_bytes,
+        )
         found |= _climb(quiz, gallery, mine, alphas, out, tell)
     rows = [_prior(quiz, alphas, seed)]
     words = {setting.name: setting.words for setting in settings}

@@ -38,6 +38,14 @@ class Interval:
     high: float
     level: float = 0.95
 
+    def around(self, value: float) -> str:
+        """A figure as tables have it, with half the interval.
+
+        >>> Interval(15.6, 18.4).around(17.1)
+        '17.1 ± 1.4'
+        """
+        return f"{value:.1f} ± {(self.high - self.low) / 2:.1f}"
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -50,6 +58,10 @@ class Estimate:
 
     value: float
     interval: Interval
+
+    def shown(self, samples: int = 2) -> str:
+        """As tables have it; of one sample there is nothing to draw from: the figure alone."""
+        return self.interval.around(self.value) if samples > 1 else f"{self.value:.1f}"
 
 
 @dataclass(frozen=True)

@@ -259,7 +259,7 @@ def _by_method(report: PairReport, protocol: str) -> Table:
         header = tuple(f"@{one.alpha:g} {average}" for one in scores for average in AVERAGES)
         size = "" if row.input_wh is None else "{}x{}".format(*row.input_wh)
         setting = (row.tap + (f", t={row.t}" if row.t else "")).strip()
-        figures = (_figure(each) for one in scores for each in _averages(one))
+        figures = (each.shown() for one in scores for each in _averages(one))
         lines.append((row.method, setting, size, *figures))
     first = next(one for one in report.rows[-1].scores if one.protocol == protocol)
     title = f"Protocol {protocol}: {first.rule}; {first.pairs} pairs, {first.points} points"
@@ -271,7 +271,10 @@ def _by_method(report: PairReport, protocol: str) -> Table:
 
 def _by_part(report: PairReport, kind: str, parts: tuple[Part, ...]) -> Table:
     first = report.rows[-1].scores[0]
-    columns = [{part.name: _part_figure(part) for part in _PARTS[kind](row)} for row in report.rows]
+    columns = [
+        {part.name: part.per_point.shown(part.pairs) for part in _PARTS[kind](row)}
+        for row in report.rows
+    ]
     lines = [
         (part.name, str(part.pairs), str(part.points), *(c.get(part.name, "") for c in columns))
         for part in parts
@@ -283,16 +286,6 @@ def _by_part(report: PairReport, kind: str, parts: tuple[Part, ...]) -> Table:
 
 def _averages(one: Score) -> tuple[Estimate, ...]:
     return one.per_image, one.per_point, one.macro
-
-
-def _figure(estimate: Estimate) -> str:
-    interval = estimate.interval
-    return f"{estimate.value:.1f} ± {(interval.high - interval.low) / 2:.1f}"
-
-
-def _part_figure(part: Part) -> str:
-    """Of one pair there is nothing to draw from: the figure alone."""
-    return _figure(part.per_point) if part.pairs > 1 else f"{part.per_point.value:.1f}"
 
 
 def slug(text: str) -> str:

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -19,11 +20,11 @@ from counterpoint.backbones.spec import ModelSpec
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs, Skipped
 from counterpoint.benchmarks.predictions import Origin, PredictionFile, Predictions
 from counterpoint.errors import BadInput
-from counterpoint.features import Provenance
 from counterpoint.geometry import PixelTransform, Points, SizeWH
 from counterpoint.images import Picture, load_picture
 from counterpoint.matching import PreparedMap, Subpixel, match
 from counterpoint.options import Options
+from counterpoint.provenance import Provenance
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,9 @@ PROMPT = "a photo of a {category}"
 
 PRIOR = "same position"
 
+BLANK = Picture(np.zeros((1, 1, 3), np.uint8))
+"""Stands for any picture where only a model's options are asked for."""
+
 _PROMPTED = ("stable-diffusion", "sdxl", "cleandift", "sd3", "flux", "pixart")
 _AT_ONCE = 8  # pictures of one shard
 
@@ -43,6 +47,8 @@ Tell = Callable[[int, int], None]
 
 Key = tuple[Path, str]
 """A picture and the prompt that its features were made with."""
+
+T = TypeVar("T")
 
 
 def takes_prompt(spec: ModelSpec) -> bool:
@@ -58,15 +64,10 @@ def origin_of(
     subpixel: Subpixel = "argmax",
 ) -> Origin:
     """What `predict_pairs` will note in its file."""
-    options = _with_prompt(backbone, options or Options())
-    blank = Picture(np.zeros((1, 1, 3), np.uint8))
-    features = replace(backbone.provenance(blank, options), picture_sha256="")
-    features = replace(
-        features, parts=tuple(replace(part, picture_sha256="") for part in features.parts)
-    )
+    options = with_prompt(backbone, options or Options())
     return Origin(
         method=backbone.spec.name,
-        features=features,
+        features=backbone.provenance(BLANK, options).without_picture(),
         matching=subpixel,
         dataset=dataset.name,
         request=dataset.request,
@@ -104,9 +105,9 @@ def predict_pairs(
         BadInput: a picture whose size is not the annotation's.
         StorageError: the file was made in another way.
     """
-    options = _with_prompt(backbone, options or Options())
+    options = with_prompt(backbone, options or Options())
     origin = origin_of(backbone, dataset, options, subpixel)
-    run = _Run(backbone, dataset, options, subpixel, MapCache(cache_bytes))
+    run = _Run(backbone, dataset, options, subpixel, MapCache(cache_bytes, size_bytes))
     kept = PredictionFile.open(file, origin) if file else None
     return _predict(dataset, origin, kept, run.predict, skip_bad, tell)
 
@@ -130,31 +131,33 @@ def predict_prior(dataset: KeypointPairs) -> Predictions:
     return Predictions(origin, points)
 
 
-class MapCache:
+class MapCache(Generic[T]):
     """Feature maps by picture, the longest unused dropped first when they take too many bytes.
 
     Args:
         limit_bytes: how many they may take; what is put in last stays in any case.
+        bytes_of: how many a picture's take, such as `size_bytes`.
     """
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, bytes_of: Callable[[T], int]) -> None:
         self.limit_bytes = limit_bytes
+        self.bytes_of = bytes_of
         self.held_bytes = 0
-        self._maps: OrderedDict[Key, PreparedMap] = OrderedDict()
+        self._maps: OrderedDict[Key, T] = OrderedDict()
 
-    def get(self, key: Key) -> PreparedMap | None:
-        """The map, now the most recently used; None if it is not there."""
+    def get(self, key: Key) -> T | None:
+        """A picture's, now the most recently used; None if it is not there."""
         if key in self._maps:
             self._maps.move_to_end(key)
         return self._maps.get(key)
 
-    def put(self, key: Key, prepared: PreparedMap) -> None:
-        """Keep a map; others may go."""
-        self._maps[key] = prepared
-        self.held_bytes += size_bytes(prepared)
+    def put(self, key: Key, maps: T) -> None:
+        """Keep a picture's; others may go."""
+        self._maps[key] = maps
+        self.held_bytes += self.bytes_of(maps)
         while self.held_bytes > self.limit_bytes and len(self._maps) > 1:
             _, oldest = self._maps.popitem(last=False)
-            self.held_bytes -= size_bytes(oldest)
+            self.held_bytes -= self.bytes_of(oldest)
 
 
 def size_bytes(prepared: PreparedMap) -> int:
@@ -191,10 +194,11 @@ def _interleaved(a: int, b: int) -> int:
     return sum((a >> i & 1) << 2 * i + 1 | (b >> i & 1) << 2 * i for i in bits)
 
 
-def _with_prompt(backbone: Backbone, options: Options) -> Options:
+def with_prompt(backbone: Backbone, options: Options, usual: str | None = PROMPT) -> Options:
+    """The options with the usual prompt where none is given; none for a model that takes none."""
     if not takes_prompt(backbone.spec):
         return replace(options, prompt=None)
-    return replace(options, prompt=PROMPT if options.prompt is None else options.prompt)
+    return replace(options, prompt=usual if options.prompt is None else options.prompt)
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ class _Run:
     dataset: KeypointPairs
     options: Options
     subpixel: Subpixel
-    cache: MapCache
+    cache: MapCache[PreparedMap]
 
     def predict(
         self, pairs: Sequence[KeypointPair], skip_bad: bool

@@ -19,9 +19,9 @@ import torch
 
 from counterpoint.benchmarks.datasets.keypoints import Skipped, plain
 from counterpoint.errors import BadInput, StorageError
-from counterpoint.features import Provenance
 from counterpoint.files import save_tensors
 from counterpoint.geometry import Points, as_points
+from counterpoint.provenance import Provenance
 from counterpoint.store import comparable
 
 FORMAT = "counterpoint/predictions/1"

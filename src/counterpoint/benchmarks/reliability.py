@@ -14,8 +14,7 @@ Intervals are by bootstrap over pairs, 95 per cent.
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -124,10 +123,6 @@ class Trust:
     bins: tuple[Bin, ...]
     curve: tuple[RiskPoint, ...]
     ranks_only: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values, ready for JSON."""
-        return asdict(self)
 
 
 def trust(name: str, confidence: Numbers, judged: Judged, seed: int = 0) -> Trust:
@@ -294,7 +289,4 @@ def _wilson(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
 
 def figure(estimate: Estimate | None) -> str:
     """As tables have it: the figure and half its interval; "-" where there is none."""
-    if estimate is None:
-        return "-"
-    interval = estimate.interval
-    return f"{estimate.value:.1f} ± {(interval.high - interval.low) / 2:.1f}"
+    return "-" if estimate is None else estimate.shown()

@@ -161,12 +161,8 @@ def cells(report: CubReport) -> Cells:
     lines: dict[tuple[str, str, str], dict[int | None, str]] = {}
     for row in report.rows:
         size = "" if row.input_wh is None else "{}x{}".format(*row.input_wh)
-        lines.setdefault((row.method, row.tap, size), {})[row.t] = _figure(row)
+        figure = row.pck.interval.around(row.pck.per_point)
+        lines.setdefault((row.method, row.tap, size), {})[row.t] = figure
     header = ("method", "tap", "input", *("no noise" if t is None else f"t={t}" for t in steps))
     rows = tuple((*key, *(line.get(t, "") for t in steps)) for key, line in lines.items())
     return Cells(header, rows)
-
-
-def _figure(row: Row) -> str:
-    interval = row.pck.interval
-    return f"{row.pck.per_point:.1f} ± {(interval.high - interval.low) / 2:.1f}"

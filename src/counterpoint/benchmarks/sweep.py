@@ -31,15 +31,15 @@ import torch
 from counterpoint.backbones.base import Backbone, library_version
 from counterpoint.benchmarks.datasets.keypoints import plain
 from counterpoint.benchmarks.metrics import PCK, Estimate
-from counterpoint.benchmarks.pairs import CACHE_BYTES
+from counterpoint.benchmarks.pairs import BLANK, CACHE_BYTES
 from counterpoint.benchmarks.protocols import require_scorable
-from counterpoint.benchmarks.sweep_plan import BLANK, Grid
+from counterpoint.benchmarks.sweep_plan import Grid
 from counterpoint.benchmarks.sweep_result import Cell, Sweep
 from counterpoint.benchmarks.sweep_rows import NOT_COUNTED, Course, Row, RowCounts, RowRun
 from counterpoint.errors import BadInput, StorageError
-from counterpoint.features import Provenance
 from counterpoint.files import write_text
 from counterpoint.options import Options
+from counterpoint.provenance import Provenance
 from counterpoint.store import comparable
 
 LEAST_PROBE = 10

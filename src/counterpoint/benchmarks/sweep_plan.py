@@ -4,19 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-import numpy as np
-
 from counterpoint.backbones.base import Backbone
-from counterpoint.benchmarks.pairs import CACHE_BYTES, takes_prompt
+from counterpoint.benchmarks.pairs import BLANK, CACHE_BYTES, takes_prompt
 from counterpoint.benchmarks.sweep_rows import Course, Row, passes_a_row
 from counterpoint.benchmarks.taps import blocks, require_taps
 from counterpoint.errors import BadInput
 from counterpoint.geometry import SizeWH
-from counterpoint.images import Picture
 from counterpoint.options import Options
-
-BLANK = Picture(np.zeros((1, 1, 3), np.uint8))
-"""Stands for any picture where only a model's options are asked for."""
 
 
 @dataclass(frozen=True)

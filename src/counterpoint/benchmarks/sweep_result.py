@@ -123,9 +123,7 @@ MARK = "(dropped)"
 
 def figure(cell: Cell) -> str:
     """A cell's figure with its interval, and its mark."""
-    interval = cell.per_point.interval
-    text = f"{cell.per_point.value:.1f} ± {(interval.high - interval.low) / 2:.1f}"
-    return f"{text} {MARK}" if cell.dropped else text
+    return cell.per_point.shown() + (f" {MARK}" if cell.dropped else "")
 
 
 def cells(sweep: Sweep) -> Cells:

@@ -8,7 +8,6 @@ is kept is one small file a row, the number of correct points of every pair at e
 import hashlib
 import json
 import shutil
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from counterpoint.benchmarks.metrics import correct_points
 from counterpoint.benchmarks.pairs import (
     PROMPT,
     Key,
+    MapCache,
     in_good_order,
     load_sized,
     shards,
@@ -256,7 +256,7 @@ class RowRun:
         """Count what is not counted yet; ``tell`` hears of each few pairs that are done."""
         index = {pair.id: i for i, pair in enumerate(self.course.dataset.pairs)}
         for lacking, some in counts.missing(taps, pairs).items():
-            held = _Held(self.cache_bytes)
+            held: MapCache[Maps] = MapCache(self.cache_bytes, _maps_bytes)
             chosen = [self.course.dataset.pairs[i] for i in some]
             for shard in shards(in_good_order(chosen)):
                 found = self._count(shard, counts.row, lacking, held)
@@ -266,7 +266,7 @@ class RowRun:
         counts.finish()
 
     def _count(
-        self, pairs: Sequence[KeypointPair], row: Row, taps: tuple[str, ...], held: "_Held"
+        self, pairs: Sequence[KeypointPair], row: Row, taps: tuple[str, ...], held: MapCache[Maps]
     ) -> dict[str, list[int]]:
         maps = self._maps(pairs, row, taps, held)
         correct: dict[str, list[int]] = {tap: [] for tap in taps}
@@ -278,7 +278,7 @@ class RowRun:
         return correct
 
     def _maps(
-        self, pairs: Sequence[KeypointPair], row: Row, taps: tuple[str, ...], held: "_Held"
+        self, pairs: Sequence[KeypointPair], row: Row, taps: tuple[str, ...], held: MapCache[Maps]
     ) -> dict[Key, Maps]:
         """Every picture's maps at every tap, from memory or one forward pass each."""
         needed = {
@@ -309,25 +309,6 @@ class RowRun:
         return maps
 
 
-class _Held:
-    """Pictures' maps, the longest unused dropped first when they take too many bytes."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._limit, self._bytes = limit_bytes, 0
-        self._maps: OrderedDict[Key, Maps] = OrderedDict()
-
-    def get(self, key: Key) -> Maps | None:
-        if key in self._maps:
-            self._maps.move_to_end(key)
-        return self._maps.get(key)
-
-    def put(self, key: Key, maps: Maps) -> None:
-        self._maps[key] = maps
-        self._bytes += _maps_bytes(maps)
-        while self._bytes > self._limit and len(self._maps) > 1:
-            self._bytes -= _maps_bytes(self._maps.popitem(last=False)[1])
-
-
 def _maps_bytes(maps: Maps) -> int:
     return sum(map(size_bytes, maps.values()))
 
@@ -344,8 +325,8 @@ def passes_a_row(course: Course, picture_bytes: Callable[[SizeWH], int], limit_b
         picture_bytes: what the maps of a picture of some size take.
         limit_bytes: what may be held.
     """
-    held: OrderedDict[tuple[Path, str], int] = OrderedDict()
-    passes = total = 0
+    held: MapCache[SizeWH] = MapCache(limit_bytes, picture_bytes)
+    passes = 0
     for shard in shards(in_good_order(course.dataset.pairs)):
         sizes = {
             (path, pair.noun): size_wh
@@ -355,12 +336,8 @@ def passes_a_row(course: Course, picture_bytes: Callable[[SizeWH], int], limit_b
                 (pair.target, pair.target_size_wh),
             )
         }
-        for key in sizes:
-            if key in held:
-                held.move_to_end(key)
-        for key in [key for key in sizes if key not in held]:
-            held[key] = picture_bytes(sizes[key])
-            passes, total = passes + 1, total + held[key]
-            while total > limit_bytes and len(held) > 1:
-                total -= held.popitem(last=False)[1]
+        missing = [key for key in sizes if held.get(key) is None]
+        passes += len(missing)
+        for key in missing:
+            held.put(key, sizes[key])
     return passes

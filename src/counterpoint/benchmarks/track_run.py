@@ -22,7 +22,7 @@ ensemble and propagation that suit video (`tasks.temporal.TEMPORAL`: the paper's
 control looks at nothing: points stay where they were given, visible.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,10 @@ from counterpoint.benchmarks.propagation import davis_input, stream_features
 from counterpoint.benchmarks.track_metrics import TAP_SIDE, Queries, QueryMode, TapVid, queries_of
 from counterpoint.benchmarks.video_files import PredictionFolder
 from counterpoint.benchmarks.video_report import LEFT, VideoRun
-from counterpoint.benchmarks.video_run import Tell, origin_of, usable_of
+from counterpoint.benchmarks.video_run import Prepared, Tell, prepare_run
 from counterpoint.geometry import PixelTransform, SizeWH
 from counterpoint.options import Options
-from counterpoint.tasks.temporal import TEMPORAL, Setting, setting_of
+from counterpoint.tasks.temporal import TEMPORAL
 
 
 def run_tapvid(
@@ -88,32 +88,27 @@ def run_tapvid(
         BadInput: a video that cannot be used, or none that can.
         StorageError: ``out`` holds tracks that were made in another way.
     """
-    setting = setting_of(backbone.spec, TEMPORAL, changes)
-    filled = setting.options(options)
-    input_wh = filled.size_wh or _tap_input(backbone.multiple)
-    usable, unusable = usable_of(dataset.videos, TrackedVideo.check, skip_bad)
+    how = prepare_run(
+        backbone, dataset.videos, TrackedVideo.check, TEMPORAL, options, changes, skip_bad
+    )
+    input_wh = how.options.size_wh or _tap_input(backbone.multiple)
     seeing = seeing or Seeing()
-    origin = origin_of(backbone, usable[0].picture(0), setting, filled)
-    origin |= {"queries": mode, "seeing": asdict(seeing)}
-    kept = PredictionFolder(out, "tapvid", origin) if out else None
-    scores = {LEFT: TapVid(mode)} | {_row(backbone, how): TapVid(mode) for how in hows}
-    for number, video in enumerate(usable, 1):
-        if tell:
-            tell(f"{video.name} ({number} of {len(usable)})")
+    how.origin.update(queries=mode, seeing=asdict(seeing))
+    kept = how.folder(out, "tapvid")
+    scores = {LEFT: TapVid(mode)} | {_row(backbone, way): TapVid(mode) for way in hows}
+    for _, video in how.told(tell):
         queries = queries_of(video.occluded, mode)
+
+        def made(
+            missing: list[How], video: TrackedVideo = video, queries: Queries = queries
+        ) -> dict[How, Tracks]:
+            run = _TapRun(backbone, video, queries, input_wh, how, seeing)
+            return run.follow(missing)
+
         shape = (len(queries.tracks), len(video))
-        found: dict[How, Tracks | None] = {
-            how: kept.tracks(video.name, how, shape) if kept else None for how in hows
-        }
-        if any(tracks is None for tracks in found.values()):
-            run = _TapRun(backbone, video, queries, input_wh, setting, filled, seeing)
-            for how, tracks in run.follow([h for h in hows if found[h] is None]).items():
-                found[how] = tracks
-                if kept:
-                    kept.keep_tracks(video.name, how, tracks)
-        rows = {_row(backbone, how): tracks for how, tracks in found.items()}
+        found = _kept_or_made(kept, video.name, hows, shape, made)
+        rows = {_row(backbone, way): tracks for way, tracks in found.items()}
         for name, tracks in {LEFT: _left(video, queries), **rows}.items():
-            assert tracks is not None
             scores[name] = scores[name].update(
                 video.name,
                 queries.frames,
@@ -126,15 +121,33 @@ def run_tapvid(
     return VideoRun(
         benchmark="tapvid",
         protocol=f"tapvid-{mode}",
-        dataset=dataset.named(len(usable)),
-        origin=origin,
+        dataset=dataset.named(len(how.videos)),
+        origin=how.origin,
         scores=scores,
-        frames=sum(len(video) for video in usable),
+        frames=sum(len(video) for video in how.videos),
         input_whs=(input_wh,),
-        skipped=(*dataset.skipped, *unusable),
+        skipped=(*dataset.skipped, *how.skipped),
         notes=(f"Queries: {mode}. {_seen(seeing)}",),
         seed=options.seed,
     )
+
+
+def _kept_or_made(
+    kept: PredictionFolder | None,
+    video: str,
+    hows: Sequence[How],
+    shape: tuple[int, int],
+    make: Callable[[list[How]], Mapping[How, Tracks]],
+) -> dict[How, Tracks]:
+    """A video's tracks by way, in order: those that are kept, the others made and kept."""
+    there = {how: kept.tracks(video, how, shape) for how in hows} if kept else {}
+    found = {how: tracks for how, tracks in there.items() if tracks is not None}
+    missing: list[How] = [how for how in hows if how not in found]
+    for how, tracks in (make(missing) if missing else {}).items():
+        found[how] = tracks
+        if kept:
+            kept.keep_tracks(video, how, tracks)
+    return {how: found[how] for how in hows}
 
 
 def _tap_input(multiple: int) -> SizeWH:
@@ -151,12 +164,11 @@ class _TapRun:
         video: TrackedVideo,
         queries: Queries,
         input_wh: SizeWH,
-        setting: Setting,
-        options: Options,
+        prepared: Prepared,
         seeing: Seeing,
     ) -> None:
-        self.queries, self.setting, self.seeing = queries, setting, seeing
-        self.maps = list(stream_features(backbone, video, len(video), input_wh, options))
+        self.queries, self.setting, self.seeing = queries, prepared.setting, seeing
+        self.maps = list(stream_features(backbone, video, len(video), input_wh, prepared.options))
         self.to_input = PixelTransform.resize(video.size_wh, input_wh)
         given_px = video.points_px[queries.tracks, queries.frames]
         places = self.to_input.apply(given_px)
@@ -218,30 +230,28 @@ def run_badja(
         BadInput: a video that cannot be used, or none that can.
         StorageError: ``out`` holds tracks that were made in another way.
     """
-    setting = setting_of(backbone.spec, TEMPORAL, changes)
-    filled = setting.options(options)
-    usable, unusable = usable_of(dataset.videos, BadjaVideo.check, skip_bad)
-    origin = origin_of(backbone, usable[0].picture(0), setting, filled)
-    kept = PredictionFolder(out, "badja", origin) if out else None
+    how = prepare_run(
+        backbone, dataset.videos, BadjaVideo.check, TEMPORAL, options, changes, skip_bad
+    )
+    kept = how.folder(out, "badja")
     empty = BadjaPCK(count_not_given)
-    scores = {LEFT: empty} | {_row(backbone, how): empty for how in hows}
+    scores = {LEFT: empty} | {_row(backbone, way): empty for way in hows}
     sizes: dict[SizeWH, None] = {}
-    for number, video in enumerate(usable, 1):
-        input_wh = filled.size_wh or davis_input(video.size_wh, backbone.multiple)
+    for words, video in how.told(tell):
+        input_wh = how.options.size_wh or davis_input(video.size_wh, backbone.multiple)
         sizes[input_wh] = None
+
+        def made(
+            missing: list[How],
+            video: BadjaVideo = video,
+            input_wh: SizeWH = input_wh,
+            words: str = words,
+        ) -> dict[How, Tracks]:
+            return _follow_joints(backbone, video, input_wh, how, missing, words, tell)
+
         shape = (int(video.visible[0].sum()), len(video))
-        found: dict[How, Tracks | None] = {
-            how: kept.tracks(video.name, how, shape) if kept else None for how in hows
-        }
-        missing: list[How] = [how for how, tracks in found.items() if tracks is None]
-        if missing:
-            words = f"{video.name} ({number} of {len(usable)})"
-            made = _follow_joints(backbone, video, input_wh, setting, filled, missing, words, tell)
-            for how, tracks in made.items():
-                found[how] = tracks
-                if kept:
-                    kept.keep_tracks(video.name, how, tracks)
-        rows = {_row(backbone, how): tracks for how, tracks in found.items()}
+        found = _kept_or_made(kept, video.name, hows, shape, made)
+        rows = {_row(backbone, way): tracks for way, tracks in found.items()}
         for name, tracks in {LEFT: None, **rows}.items():
             scores[name] = scores[name].update(
                 video.name,
@@ -256,12 +266,12 @@ def run_badja(
     return VideoRun(
         benchmark="badja",
         protocol="badja/not-given-wrong" if count_not_given else "badja",
-        dataset=dataset.named(len(usable)),
-        origin=origin,
+        dataset=dataset.named(len(how.videos)),
+        origin=how.origin,
         scores=scores,
-        frames=sum(len(video) for video in usable),
+        frames=sum(len(video) for video in how.videos),
         input_whs=tuple(sizes),
-        skipped=(*dataset.skipped, *unusable),
+        skipped=(*dataset.skipped, *how.skipped),
         notes=(f"{not_given} joints that the first annotated frame does not show {rule}.",),
         seed=options.seed,
     )
@@ -271,8 +281,7 @@ def _follow_joints(
     backbone: Backbone,
     video: BadjaVideo,
     input_wh: SizeWH,
-    setting: Setting,
-    options: Options,
+    prepared: Prepared,
     hows: Sequence[How],
     words: str,
     tell: Tell | None,
@@ -281,12 +290,12 @@ def _follow_joints(
     to_input = PixelTransform.resize(video.size_wh, input_wh)
     given_px = to_input.apply(video.joints_px[0, video.visible[0]])
     given_px = given_px.clip(0, np.asarray(input_wh) - 1)  # clicks may lie a little beyond
-    maps = stream_features(backbone, video, len(video), input_wh, options)
+    maps = stream_features(backbone, video, len(video), input_wh, prepared.options)
     first = next(maps)
     followers: dict[How, Follower] = {
         how: Nearest(first, given_px)
         if how == "nearest"
-        else Propagated(first, given_px, setting.propagation)
+        else Propagated(first, given_px, prepared.setting.propagation)
         for how in hows
     }
     points = {how: np.repeat(given_px[:, None], len(video), axis=1) for how in hows}

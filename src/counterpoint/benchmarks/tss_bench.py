@@ -34,12 +34,12 @@ from counterpoint.benchmarks.dense import dense_flow, every, kit_resized, same_p
 from counterpoint.benchmarks.flow_metrics import FlowAccuracy
 from counterpoint.benchmarks.made_by import features_note, note_origin
 from counterpoint.benchmarks.pair_report import slug
-from counterpoint.benchmarks.pairs import PRIOR, PROMPT, takes_prompt
+from counterpoint.benchmarks.pairs import BLANK, PRIOR, with_prompt
 from counterpoint.benchmarks.tss_report import TSSReport, TSSRow
 from counterpoint.errors import BadInput
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture
-from counterpoint.matching import PreparedMap
+from counterpoint.matching import PreparedMap, mirrored
 from counterpoint.options import Options
 
 PROTOCOL = "tss"
@@ -177,9 +177,8 @@ class _Model(_Method):
     ) -> None:
         super().__init__(backbone.spec.name, setting)
         self.backbone = backbone
-        self.options = _prompted(backbone, options)
-        blank = Picture(np.zeros((1, 1, 3), np.uint8))
-        self.made = features_note(backbone, blank, self.options)
+        self.options = with_prompt(backbone, options)
+        self.made = features_note(backbone, BLANK, self.options)
         self.folder: FlowFolder | None = None
         if out:
             origin = {"features": self.made, "protocol": setting.name}
@@ -201,9 +200,9 @@ class _Model(_Method):
         return flows
 
     def _match(self, seen: _Seen) -> Flows:
-        mirrored = self.setting.mirror_known and seen.pair.flipped
+        facing_away = self.setting.mirror_known and seen.pair.flipped
         pictures = [seen.pictures[side] for side in SIDES]
-        pictures += [_mirror(picture) for picture in pictures] if mirrored else []
+        pictures += [mirrored(picture) for picture in pictures] if facing_away else []
         prompt = (self.options.prompt or "").replace("{category}", seen.pair.category)
         asked = replace(self.options, prompt=prompt or self.options.prompt)
         maps = [PreparedMap(fmap) for fmap in self.backbone.stream(pictures, asked)]
@@ -213,7 +212,7 @@ class _Model(_Method):
             wanted = ~np.isnan(seen.truths[side][..., 0])
             wanted &= every(seen.sizes[side], self.setting.step)
             target = targets[_other(side) - 1]
-            flows[side] = dense_flow(maps[side - 1], target, wanted, mirrored=mirrored)
+            flows[side] = dense_flow(maps[side - 1], target, wanted, mirrored=facing_away)
         return flows
 
 
@@ -352,15 +351,5 @@ def _methods(
         yield _Model(model, options if own else Options(seed=options.seed), setting, out)
 
 
-def _prompted(backbone: Backbone, options: Options) -> Options:
-    if not takes_prompt(backbone.spec):
-        return replace(options, prompt=None)
-    return replace(options, prompt=PROMPT if options.prompt is None else options.prompt)
-
-
 def _other(side: Side) -> Side:
     return 2 if side == 1 else 1
-
-
-def _mirror(picture: Picture) -> Picture:
-    return Picture(np.ascontiguousarray(picture.rgb[:, ::-1]), picture.name)

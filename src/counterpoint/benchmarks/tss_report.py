@@ -105,8 +105,8 @@ def tables(report: TSSReport) -> tuple[Table, ...]:
     by_threshold = tuple(
         (
             row.method,
-            *(_figure(score.mean, score.pairs) for score in row.scores),
-            _figure(_main(row).per_pixel, main.pairs),
+            *(score.mean.shown(score.pairs) for score in row.scores),
+            _main(row).per_pixel.shown(main.pairs),
             str(_main(row).lost),
         )
         for row in report.rows
@@ -131,17 +131,10 @@ def _group_line(row: TSSRow, score: FlowScore) -> tuple[str, ...]:
         row.method,
         row.tap + (f", t={row.t}" if row.t else ""),
         size,
-        *(_figure(group.accuracy, group.pairs) for group in score.groups),
-        _figure(score.mean, score.pairs),
-        "" if unflipped is None else _figure(unflipped, score.pairs),
+        *(group.accuracy.shown(group.pairs) for group in score.groups),
+        score.mean.shown(score.pairs),
+        "" if unflipped is None else unflipped.shown(score.pairs),
     )
-
-
-def _figure(estimate: Estimate, pairs: int) -> str:
-    """Of one pair there is nothing to draw from: the figure alone."""
-    interval = estimate.interval
-    half = f" ± {(interval.high - interval.low) / 2:.1f}" if pairs > 1 else ""
-    return f"{estimate.value:.1f}{half}"
 
 
 def left_out(report: TSSReport) -> Sequence[str]:

@@ -5,7 +5,7 @@ video it was at, and nothing that was made otherwise is ever mixed in.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from counterpoint.backbones.base import Backbone
 from counterpoint.benchmarks.datasets.davis import Davis, DavisSequence, Mask
 from counterpoint.benchmarks.datasets.jhmdb import JHMDB, Clip
-from counterpoint.benchmarks.datasets.keypoints import Skipped
+from counterpoint.benchmarks.datasets.keypoints import Skipped, usable
 from counterpoint.benchmarks.joint_metrics import JointPCK
 from counterpoint.benchmarks.made_by import features_note
 from counterpoint.benchmarks.propagation import (
@@ -35,6 +35,71 @@ from counterpoint.tasks.temporal import Setting, setting_of
 
 Tell = Callable[[str], None]
 """Hears what is being done now."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a video benchmark knows before its first video.
+
+    Attributes:
+        setting: of features and propagation.
+        options: with what was not given filled from the setting.
+        videos: those that can be used.
+        skipped: the others, with their reasons.
+        origin: what must agree for two predictions to be the same, whatever the video.
+    """
+
+    setting: Setting
+    options: Options
+    videos: tuple[Any, ...]
+    skipped: tuple[Skipped, ...]
+    origin: dict[str, Any]
+
+    def folder(self, out: Path | None, benchmark: str) -> PredictionFolder | None:
+        """Where predictions are kept.
+
+        Raises:
+            StorageError: ``out`` holds predictions that were made in another way.
+        """
+        return PredictionFolder(out, benchmark, self.origin) if out else None
+
+    def told(self, tell: Tell | None) -> Iterator[tuple[str, Any]]:
+        """Every video, with words that say how far the run is."""
+        for number, video in enumerate(self.videos, 1):
+            words = f"{video.name} ({number} of {len(self.videos)})"
+            if tell:
+                tell(words)
+            yield words, video
+
+
+def prepare_run(
+    backbone: Backbone,
+    videos: Sequence[Any],
+    check: Callable[[Any], None],
+    settings: Mapping[str, Setting],
+    options: Options,
+    changes: Mapping[str, Any] | None,
+    skip_bad: bool,
+) -> Prepared:
+    """Settle how videos are run, and which can be.
+
+    Args:
+        backbone: the model.
+        videos: of the data set.
+        check: raises `BadInput` for a video that cannot be used.
+        settings: of features and propagation, by family.
+        options: how features are extracted; what is not given is the setting's.
+        changes: parameters of `Propagation` to change.
+        skip_bad: list videos that cannot be used instead of raising.
+
+    Raises:
+        BadInput: a video that cannot be used, or none that can.
+    """
+    setting = setting_of(backbone.spec, settings, changes)
+    filled = setting.options(options)
+    found, unusable = usable_of(videos, check, skip_bad)
+    origin = origin_of(backbone, found[0].picture(0), setting, filled)
+    return Prepared(setting, filled, found, unusable, origin)
 
 
 def run_davis(
@@ -65,37 +130,40 @@ def run_davis(
         BadInput: a sequence that cannot be used, or none that can.
         StorageError: ``out`` holds predictions that were made in another way.
     """
-    setting = setting_of(backbone.spec, DAVIS_SETTINGS, changes)
-    filled = setting.options(options)
-    usable, skipped = usable_of(dataset.sequences, DavisSequence.check, skip_bad)
-    origin = origin_of(backbone, usable[0].picture(0), setting, filled)
+    how = prepare_run(
+        backbone,
+        dataset.sequences,
+        DavisSequence.check,
+        DAVIS_SETTINGS,
+        options,
+        changes,
+        skip_bad,
+    )
     if dataset.year != "2017":  # whose masks are others on the same videos
-        origin["year"] = dataset.year
-    kept = PredictionFolder(out, "davis", origin) if out else None
+        how.origin["year"] = dataset.year
+    kept = how.folder(out, "davis")
     model, control = JF(), JF()
-    for number, one in enumerate(usable, 1):
-        words = f"{one.name} ({number} of {len(usable)})"
+    for words, one in how.told(tell):
         masks = kept.masks(one) if kept else None
         if masks is None:
-            made = track_masks(backbone, one, setting, filled)
+            made = track_masks(backbone, one, how.setting, how.options)
             masks = list(_told(made, len(one), words, tell))
             if kept:
                 kept.keep_masks(one, masks)
         true = [one.mask(i) for i in range(len(one))]
         model = model.update(one.name, masks, true)
         control = control.update(one.name, [one.first_mask] * len(one), true)
-    sizes = {filled.size_wh or davis_input(one.size_wh, backbone.multiple): None for one in usable}
-    scores = {COPIED: control, backbone.spec.name: model}
-    frames = sum(len(one) for one in usable)
+    asked = how.options.size_wh
+    sizes = {asked or davis_input(one.size_wh, backbone.multiple): None for one in how.videos}
     return VideoRun(
         benchmark="davis",
         protocol=f"davis-{dataset.year}",
-        dataset=dataset.named(len(usable)),
-        origin=origin,
-        scores=scores,
-        frames=frames,
+        dataset=dataset.named(len(how.videos)),
+        origin=how.origin,
+        scores={COPIED: control, backbone.spec.name: model},
+        frames=sum(len(one) for one in how.videos),
         input_whs=tuple(sizes),
-        skipped=(*dataset.skipped, *skipped),
+        skipped=(*dataset.skipped, *how.skipped),
         seed=options.seed,
     )
 
@@ -130,54 +198,46 @@ def run_jhmdb(
         BadInput: a clip that cannot be used, or none that can.
         StorageError: ``out`` holds predictions that were made in another way.
     """
-    setting = setting_of(backbone.spec, JHMDB_SETTINGS, changes)
-    filled = setting.options(options)
-    usable, unusable = usable_of(dataset.clips, Clip.check, skip_bad)
-    origin = origin_of(backbone, usable[0].picture(0), setting, filled)
-    kept = PredictionFolder(out, "jhmdb", origin) if out else None
+    how = prepare_run(
+        backbone, dataset.clips, Clip.check, JHMDB_SETTINGS, options, changes, skip_bad
+    )
+    kept = how.folder(out, "jhmdb")
     model, control = JointPCK(skip_lost=skip_lost), JointPCK(skip_lost=skip_lost)
-    for number, clip in enumerate(usable, 1):
-        if tell:
-            tell(f"{clip.name} ({number} of {len(usable)})")
+    for _, clip in how.told(tell):
         joints = kept.joints(clip) if kept else None
         if joints is None:
-            joints = track_joints(backbone, clip, setting, filled)
+            joints = track_joints(backbone, clip, how.setting, how.options)
             if kept:
                 kept.keep_joints(clip, joints)
         true = clip.joints_px
         model = model.update(clip.name, joints, true)
         control = control.update(clip.name, np.broadcast_to(true[:1], true.shape), true)
-    scores = {COPIED: control, backbone.spec.name: model}
     return VideoRun(
         benchmark="jhmdb",
         protocol="jhmdb",
-        dataset=dataset.named(len(usable)),
-        origin=origin,
-        scores=scores,
-        frames=sum(len(clip.joints_px) for clip in usable),
-        input_whs=(filled.size_wh or jhmdb_input(backbone.multiple),),
-        skipped=(*dataset.skipped, *unusable),
+        dataset=dataset.named(len(how.videos)),
+        origin=how.origin,
+        scores={COPIED: control, backbone.spec.name: model},
+        frames=sum(len(clip.joints_px) for clip in how.videos),
+        input_whs=(how.options.size_wh or jhmdb_input(backbone.multiple),),
+        skipped=(*dataset.skipped, *how.skipped),
         seed=options.seed,
     )
 
 
 def usable_of(
     videos: Sequence[Any], check: Callable[[Any], None], skip_bad: bool
-) -> tuple[list[Any], tuple[Skipped, ...]]:
+) -> tuple[tuple[Any, ...], tuple[Skipped, ...]]:
     """Those that pass the check, and the others with their reasons."""
-    usable: list[Any] = []
-    skipped: list[Skipped] = []
-    for video in videos:
-        try:
-            check(video)
-            usable.append(video)
-        except BadInput as error:
-            if not skip_bad:
-                raise
-            skipped.append(Skipped(video.name, str(error)))
-    if not usable:
+
+    def checked(video: Any) -> Any:
+        check(video)
+        return video
+
+    found, skipped = usable(((v.name, v) for v in videos), checked, skip_bad=skip_bad)
+    if not found:
         raise BadInput(f"expected a video that can be used, got none: {skipped[0].reason}")
-    return usable, tuple(skipped)
+    return found, skipped
 
 
 def _told(made: Iterator[Mask], frames: int, words: str, tell: Tell | None) -> Iterator[Mask]:

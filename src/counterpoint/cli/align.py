@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from counterpoint.features import FeatureMap
-    from counterpoint.geometry import SizeWH
     from counterpoint.images import Picture
     from counterpoint.matching import Matches
     from counterpoint.options import Options
@@ -133,6 +132,8 @@ def align(
 def _cameras(
     fitting: Fitting, pictures: "tuple[Picture, Picture]"
 ) -> "tuple[np.ndarray, np.ndarray] | None":
+    from counterpoint.geometry import camera_matrix
+
     if fitting.relation != "essential":
         return None
     focal = fitting.focal or []
@@ -142,14 +143,6 @@ def _cameras(
         camera_matrix(f, p.size_wh) for f, p in zip((focal[0], focal[-1]), pictures, strict=True)
     )
     return first, second
-
-
-def camera_matrix(focal_px: float, size_wh: "SizeWH") -> "np.ndarray":
-    """Intrinsic matrix of a camera whose principal point is the picture's centre."""
-    import numpy as np
-
-    width, height = size_wh
-    return np.array([[focal_px, 0, (width - 1) / 2], [0, focal_px, (height - 1) / 2], [0, 0, 1.0]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,8 +210,11 @@ def _export(
 
     points: list[KeyPoints] = []
     for one, ends in zip(seen, (matches.source_px, matches.target_px), strict=True):
-        unique = np.unique(ends, axis=0)
-        points.append(one.points or KeyPoints(unique, np.ones(len(unique))))
+        chosen = one.points
+        if chosen is None:  # every pixel was asked
+            found_px = np.unique(ends, axis=0)
+            chosen = KeyPoints(found_px, np.ones(len(found_px)))
+        points.append(chosen)
     _, names = names_below([one.path for one in seen])
     views = [view_of(n, one.fmap, p) for n, one, p in zip(names, seen, points, strict=True)]
     rows = [

@@ -5,8 +5,9 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from cyclopts import Parameter
 
@@ -17,6 +18,7 @@ from counterpoint.cli.common import (
     open_model,
     output_folder,
     print_json,
+    progress,
 )
 from counterpoint.errors import BadInput, ImageError
 
@@ -140,6 +142,13 @@ def annotate(
     return 1 if run.problems or not results else 0
 
 
+class _Target(NamedTuple):
+    """Where a target lies, and its entry in the references' file, if that names it."""
+
+    path: Path
+    image: "ImageEntry | None"
+
+
 class _Run:
     """One run: what it needs, and what came up."""
 
@@ -148,7 +157,7 @@ class _Run:
         given: "Annotations",
         boxes: "Annotations | None",
         truth: "Annotations | None",
-        targets: "dict[str, Path]",
+        targets: "dict[str, _Target]",
         annotator: "Annotator",
         journal: "Journal",
         out: Path,
@@ -164,30 +173,27 @@ class _Run:
 
     def all(self) -> "list[Result]":
         """Every target, with progress on standard error; those that cannot be read are told of."""
-        from counterpoint.cli.extract import _progress
-
         results: list[Result] = []
-        with _progress(len(self.targets)) as advance:
-            for name, path in self.targets.items():
+        with progress(len(self.targets)) as advance:
+            for name, target in self.targets.items():
                 try:
-                    results.append(self._one(name, path))
+                    results.append(self._one(name, target))
                 except (ImageError, BadInput) as error:
                     self._problem(f"{name}: {error}" if name not in str(error) else str(error))
-                advance(path)
+                advance(target.path.name)
         return results
 
     def _problem(self, line: str) -> None:
         if not self.files.skip_bad:
             raise BadInput(f"{line}; mend it, or go on without it by --skip-bad")
-        self.problems.append(line)
-        sys.stderr.write(f"counterpoint: skipped: {line}\n")
+        _skip(self.problems, line)
 
-    def _one(self, name: str, path: Path) -> "Result":
+    def _one(self, name: str, target: "_Target") -> "Result":
         from counterpoint.images import load_picture
         from counterpoint.tasks.annotation_journal import from_entry, to_entry
         from counterpoint.tasks.annotation_results import Result
 
-        picture = load_picture(path)
+        picture = load_picture(target.path)
         entry: dict[str, Any] | None = self.journal.find(name, picture.content_hash)
         if entry is None:
             things = self._things(name, picture)
@@ -201,7 +207,7 @@ class _Run:
             self.journal.add(entry)
         kinds = self.annotator.kinds
         again = (from_entry(one, kinds[one["category_id"]].category) for one in entry["found"])
-        return Result(name, picture.size_wh, tuple(again))
+        return Result(name, picture.size_wh, tuple(again), target.image)
 
     def _things(self, name: str, picture: "Picture") -> "list[tuple[int, Box]] | None":
         from counterpoint.tasks.annotation_results import things_of
@@ -225,18 +231,15 @@ def _prepare(
     files: Files,
     options: "Options",
 ) -> _Run:
-    from counterpoint.annotations import read_annotations
     from counterpoint.tasks.annotating import Annotator, Transfer
     from counterpoint.tasks.annotation_journal import Journal
 
     if not images.is_dir():
         raise BadInput(f"expected the folder of the references' pictures as --images, got {images}")
-    given = read_annotations(references, files.format, skip_bad=files.skip_bad)
-    boxes = read_annotations(files.boxes, skip_bad=files.skip_bad) if files.boxes else None
-    truth = read_annotations(files.truth, skip_bad=files.skip_bad) if files.truth else None
-    problems = list(given.problems)
-    for line in problems:
-        sys.stderr.write(f"counterpoint: skipped: {line}\n")
+    problems: list[str] = []
+    given = _read(references, files.format, files, problems)
+    boxes = _read(files.boxes, None, files, problems) if files.boxes else None
+    truth = _read(files.truth, None, files, problems) if files.truth else None
     chosen = _targets(given, targets, images)
     settings = Transfer(crop=boxes is not None, **asdict(how))
     model = open_model(options)
@@ -246,7 +249,7 @@ def _prepare(
         model,
         options,
         settings,
-        _collector(problems) if files.skip_bad else None,
+        partial(_skip, problems) if files.skip_bad else None,
     )
     about = {
         "references": _digest(references),
@@ -262,12 +265,18 @@ def _digest(path: Path | None) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
 
-def _collector(problems: list[str]) -> Callable[[str], object]:
-    def collect(line: str) -> None:
-        problems.append(line)
-        sys.stderr.write(f"counterpoint: skipped: {line}\n")
+def _read(path: Path, form: str | None, files: Files, problems: list[str]) -> "Annotations":
+    from counterpoint.annotations import read_annotations
 
-    return collect
+    found = read_annotations(path, form, skip_bad=files.skip_bad)
+    for line in found.problems:
+        _skip(problems, f"{path}: {line}")
+    return found
+
+
+def _skip(problems: list[str], line: str) -> None:
+    problems.append(line)
+    sys.stderr.write(f"counterpoint: skipped: {line}\n")
 
 
 def _loader(images: Path) -> "Callable[[ImageEntry], Picture]":
@@ -283,33 +292,41 @@ def _loader(images: Path) -> "Callable[[ImageEntry], Picture]":
     return load
 
 
-def _targets(given: "Annotations", targets: list[str], images: Path) -> dict[str, Path]:
-    """Names and paths of the targets; pictures that are references are none."""
+def _targets(given: "Annotations", targets: list[str], images: Path) -> dict[str, _Target]:
+    """The targets by name; pictures that are references are none."""
     from counterpoint.annotations import find_picture
     from counterpoint.images import find_pictures
 
     annotated = {one.image_id for one in given.instances}
-    found = {image.id: find_picture(images, image.file_name) for image in given.images}
-    if targets:
-        own = {path.resolve() for key, path in found.items() if path and key in annotated}
-        paths = [path for path in find_pictures(targets) if path.resolve() not in own]
-    else:
-        paths = [path for key, path in found.items() if path and key not in annotated]
-    if not paths:
+    named = [(image, find_picture(images, image.file_name)) for image in given.images]
+    entries = {path.resolve(): image for image, path in named if path}
+    references = {path.resolve() for image, path in named if path and image.id in annotated}
+    paths = find_pictures(targets) if targets else [path for _, path in named if path]
+    chosen = {path.resolve(): path for path in paths}
+    places = [place for place in chosen if place not in references]
+    if not places:
         raise BadInput(
             "expected TARGETS, or pictures without annotations in the references' file, found "
             "none; name pictures or folders"
         )
-    return {_name(path, images, paths): path for path in dict.fromkeys(paths)}
+    found: dict[str, _Target] = {}
+    for place, name in zip(places, _names(places, images.resolve()), strict=True):
+        if name in found:
+            raise BadInput(
+                f"expected targets of different names, got {found[name].path} and {chosen[place]}, "
+                f"both called {name}; annotate them one folder at a time"
+            )
+        found[name] = _Target(chosen[place], entries.get(place))
+    return found
 
 
-def _name(path: Path, images: Path, paths: list[Path]) -> str:
-    """A picture's name below the references' folder, or else below the targets' common one."""
-    whole, folder = path.resolve(), images.resolve()
-    if whole.is_relative_to(folder):
-        return whole.relative_to(folder).as_posix()
-    common = os.path.commonpath([other.resolve().parent for other in paths])
-    return whole.relative_to(common).as_posix()
+def _names(places: list[Path], folder: Path) -> list[str]:
+    """Pictures' names below the references' folder, or else below the targets' common one."""
+    common = os.path.commonpath([place.parent for place in places])
+    return [
+        place.relative_to(folder if place.is_relative_to(folder) else common).as_posix()
+        for place in places
+    ]
 
 
 def _score(run: _Run, results: "list[Result]", alpha: float) -> "Score":
@@ -317,8 +334,7 @@ def _score(run: _Run, results: "list[Result]", alpha: float) -> "Score":
     from counterpoint.tasks.annotation_score import score
 
     assert run.truth is not None
-    judged, _ = judge_results(results, run.truth, alpha)
-    return score(judged, alpha)
+    return score(judge_results(results, run.truth, alpha), alpha)
 
 
 def _write(run: _Run, results: "list[Result]") -> list[Path]:
@@ -368,7 +384,7 @@ def _sheet(run: _Run, results: "list[Result]", rows: list[dict[str, Any]], path:
     by_name = {result.name: result for result in results}
     tiles: list[tuple[Picture, Found, str]] = []
     for row in rows:
-        picture = load_picture(run.targets[row["image"]])
+        picture = load_picture(run.targets[row["image"]].path)
         found = by_name[row["image"]].found[row["thing"] - 1]
         text = f"{row['rank']}: {row['lowest']} {row['confidence']:.2f}"
         tiles.append((picture, found, text))

@@ -50,8 +50,8 @@ def draw_found(picture: Picture, found: "Found") -> "Canvas":
     canvas = _cut(picture.rgb, left, top, side)
     canvas = cv2.resize(canvas, (TILE_PX, TILE_PX), interpolation=shrink)
     _draw_outline(canvas, picture, found, matrix)
-    _draw_skeleton(canvas, found, to_tile)
     placed = to_tile.apply(found.points_px).round().astype(int).tolist()
+    _draw_skeleton(canvas, found, placed)
     for row, (x, y) in enumerate(placed):
         if found.voters[row]:
             seen = bool(found.instance.visibility[row])
@@ -94,13 +94,11 @@ def _draw_outline(canvas: "Canvas", picture: Picture, found: "Found", matrix: np
     cv2.drawContours(canvas, borders, -1, (255, 255, 255), 1, cv2.LINE_AA)
 
 
-def _draw_skeleton(canvas: "Canvas", found: "Found", to_tile: PixelTransform) -> None:
-    placed = to_tile.apply(found.points_px).round().astype(int).tolist()
+def _draw_skeleton(canvas: "Canvas", found: "Found", placed: "list[list[int]]") -> None:
     for first, second in found.category.skeleton:
         ends = first - 1, second - 1
         if all(found.instance.visibility[end] for end in ends):
-            a, b = (tuple(placed[end]) for end in ends)
-            cv2.line(canvas, a, b, (255, 255, 255), 1, cv2.LINE_AA)
+            cv2.line(canvas, placed[ends[0]], placed[ends[1]], (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def _colour(confidence: float) -> tuple[int, int, int]:

@@ -1,6 +1,5 @@
 """`counterpoint bench spair`, `willow`, `pascal`, `ap10k`, and `counterpoint score`."""
 
-import json as json_format
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -18,6 +17,7 @@ from counterpoint.cli.common import (
     output_folder,
     print_tables,
 )
+from counterpoint.cli.results import write_report
 from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
@@ -350,15 +350,12 @@ def _left_out(report: "PairReport") -> Sequence[str]:
 
 def _write(report: "PairReport", scoring: Scoring) -> None:
     from counterpoint.benchmarks.pair_report import tables
-    from counterpoint.files import write_text
 
-    if scoring.json:
-        text = json_format.dumps(report.to_dict(), indent=2, allow_nan=False)
-        write_text(scoring.json, text + "\n")
-    if scoring.markdown:
-        parts = [report.title + "\n", *(table.markdown() for table in tables(report))]
-        parts += [f"- {line}\n" for line in _left_out(report)]
-        write_text(scoring.markdown, "\n".join(parts))
-    for path in (scoring.json, scoring.markdown):
-        if path:
-            console().print(f"wrote {path}")
+    write_report(
+        report.title,
+        tables(report),
+        _left_out(report),
+        report.to_dict(),
+        json=scoring.json,
+        markdown=scoring.markdown,
+    )

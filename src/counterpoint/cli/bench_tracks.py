@@ -1,19 +1,17 @@
 """`counterpoint bench tapvid` and `badja`: points followed through videos."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from counterpoint.cli.bench_video import Parameters, Propagated, report_videos
-from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, output_folder
+from counterpoint.cli.bench_video import Parameters, Propagated, Several, run_videos
+from counterpoint.cli.common import DEFAULTS, ModelOptions
 from counterpoint.cli.results import Resulting, Results
 
 if TYPE_CHECKING:
     from counterpoint.benchmarks.point_tracks import How
 
-Several = Parameter(negative="", consume_multiple=True)
 Ways = Annotated[list[Literal["nearest", "propagated"]] | None, Several]
 
 _PAPER = Parameters()
@@ -65,22 +63,8 @@ def tapvid(
     hold = {} if visible_hold is None else {"hold": visible_hold}
     seeing = Seeing(cycle_px=visible_px, **hold)
     dataset = read_tapvid(data, videos=videos, limit=limit, skip_bad=results.skip_bad)
-    out = output_folder(results.out) if results.out else None
-    backbone = open_model(options)
-    with console().status("reading") as status:
-        run = run_tapvid(
-            backbone,
-            dataset,
-            options,
-            asdict(parameters),
-            mode=queries,
-            hows=_ways(by),
-            seeing=seeing,
-            out=out,
-            skip_bad=results.skip_bad,
-            tell=lambda words: status.update(words),
-        )
-    return report_videos(run, results)
+    asked = {"mode": queries, "hows": _ways(by), "seeing": seeing}
+    return run_videos(run_tapvid, dataset, parameters, results, options, **asked)
 
 
 def badja(
@@ -134,21 +118,8 @@ def badja(
         limit_frames=limit_frames,
         skip_bad=results.skip_bad,
     )
-    out = output_folder(results.out) if results.out else None
-    backbone = open_model(options)
-    with console().status("reading") as status:
-        run = run_badja(
-            backbone,
-            dataset,
-            options,
-            asdict(parameters),
-            hows=_ways(by),
-            count_not_given=count_not_given,
-            out=out,
-            skip_bad=results.skip_bad,
-            tell=lambda words: status.update(words),
-        )
-    return report_videos(run, results)
+    asked = {"hows": _ways(by), "count_not_given": count_not_given}
+    return run_videos(run_badja, dataset, parameters, results, options, **asked)
 
 
 def _ways(by: "list[How] | None") -> "tuple[How, ...]":

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -10,7 +10,10 @@ from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model,
 from counterpoint.cli.results import Resulting, Results, show_report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from counterpoint.benchmarks.video_report import VideoRun
+    from counterpoint.options import Options
 
 Several = Parameter(negative="", consume_multiple=True)
 
@@ -81,19 +84,7 @@ def davis(
         limit_frames=limit_frames,
         skip_bad=results.skip_bad,
     )
-    out = output_folder(results.out) if results.out else None
-    backbone = open_model(options)
-    with console().status("reading") as status:
-        run = run_davis(
-            backbone,
-            dataset,
-            options,
-            asdict(parameters),
-            out=out,
-            skip_bad=results.skip_bad,
-            tell=lambda words: status.update(words),
-        )
-    return report_videos(run, results)
+    return run_videos(run_davis, dataset, parameters, results, options)
 
 
 def jhmdb(
@@ -139,25 +130,32 @@ def jhmdb(
         limit_frames=limit_frames,
         skip_bad=results.skip_bad,
     )
+    return run_videos(run_jhmdb, dataset, parameters, results, options, skip_lost=skip_lost)
+
+
+def run_videos(
+    run: "Callable[..., VideoRun]",
+    dataset: Any,
+    parameters: Parameters,
+    results: Results,
+    options: "Options",
+    **more: Any,
+) -> int:
+    """Run a video benchmark, print and write its outcome; the exit code."""
+    from counterpoint.benchmarks.video_report import tables
+
     out = output_folder(results.out) if results.out else None
     backbone = open_model(options)
     with console().status("reading") as status:
-        run = run_jhmdb(
+        found = run(
             backbone,
             dataset,
             options,
             asdict(parameters),
             out=out,
             skip_bad=results.skip_bad,
-            skip_lost=skip_lost,
             tell=lambda words: status.update(words),
+            **more,
         )
-    return report_videos(run, results)
-
-
-def report_videos(run: "VideoRun", results: Results) -> int:
-    """Print and write the outcome of a video benchmark; the exit code."""
-    from counterpoint.benchmarks.video_report import tables
-
-    show_report(run.title, tables(run), run.lines, run.to_dict(), results)
+    show_report(found.title, tables(found), found.lines, found.to_dict(), results)
     return 0

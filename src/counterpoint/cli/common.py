@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from counterpoint.backbones.base import Backbone
     from counterpoint.benchmarks.pair_report import Table
+    from counterpoint.benchmarks.report import Cells
 
 ModelOptions = Annotated[Options, Parameter(name="*", group="Features")]
 """The shared options, flattened into a command's own."""
@@ -54,18 +56,51 @@ def console(*, quiet: bool = False) -> "Console":
     return Console(quiet=quiet, highlight=False)
 
 
+def print_cells(cells: "Cells") -> None:
+    """A table of texts."""
+    from rich.table import Table
+
+    table = Table(*cells.header)
+    for row in cells.rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+@contextmanager
+def progress(
+    total: int | None, what: str = "", *, quiet: bool = False
+) -> "Generator[Callable[..., None]]":
+    """A bar with the time left, on standard error.
+
+    Yields:
+        What moves it one step on; words given to it stand beside the bar from then on.
+    """
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns = (
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeRemainingColumn(),
+        rich_progress.TextColumn("{task.description}"),
+    )
+    shown = Console(stderr=True, quiet=quiet)
+    with rich_progress.Progress(*columns, console=shown, disable=quiet) as bar:
+        task = bar.add_task(what, total=total)
+
+        def advance(words: str | None = None) -> None:
+            bar.update(task, advance=1, description=words)
+
+        yield advance
+
+
 def print_tables(title: str, tables: "Iterable[Table]", lines: Iterable[str] = ()) -> None:
     """A report: its title, its tables each with their notes, and lines at the end."""
-    from rich import table as rich_table
-
     shown = console()
     shown.print(title)
     for arranged in tables:
         shown.print(f"\n{arranged.title}")  # a table's own title is folded to its width
-        table = rich_table.Table(*arranged.cells.header)
-        for row in arranged.cells.rows:
-            table.add_row(*row)
-        shown.print(table)
+        print_cells(arranged.cells)
         for note in arranged.notes:
             shown.print(note)
     for line in lines:

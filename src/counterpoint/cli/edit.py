@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from counterpoint.images import Picture
     from counterpoint.matching import PreparedMap
     from counterpoint.options import Options
+    from counterpoint.store import FeatureFolder
     from counterpoint.tasks.edit_points import Carrying
     from counterpoint.tasks.edits import CarriedEdit
     from counterpoint.tasks.layers import Edit
@@ -224,10 +226,13 @@ class Job:
 
     def place_for(self, target: Path, ending: str) -> Path:
         """Where a target's result goes: laid out as the targets are, its whole name kept."""
+        return self._folder.path_for(target).with_name(f"{target.name}{ending}")
+
+    @cached_property
+    def _folder(self) -> "FeatureFolder":
         from counterpoint.store import FeatureFolder
 
-        mirrored = FeatureFolder.for_pictures(self.out, self.targets).path_for(target)
-        return mirrored.with_name(f"{target.name}{ending}")
+        return FeatureFolder.for_pictures(self.out, self.targets)
 
 
 def moves(path: Path) -> bool:

@@ -5,6 +5,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from counterpoint.cli.common import progress
+
 if TYPE_CHECKING:
     from counterpoint.cli.edit import Job
     from counterpoint.tasks.edit_motion import FrameFinding, SteadyIsland
@@ -26,7 +28,7 @@ def edit_video(job: "Job", target: Path) -> dict[str, Any]:
     how = Steadying(sigma=job.moving.smooth, gap=job.moving.gap)
     video = open_video(target, broken="skip")
     findings: list[list[FrameFinding]] = []
-    with _progress(f"{target.name}: finding", video.count) as advance:
+    with progress(video.count, f"{target.name}: finding") as advance:
         for picture in video:
             findings.append(frame_findings(job.carry(picture, "views")))
             advance()
@@ -73,7 +75,7 @@ def _draw(
     tiles: list[Picture] = []
     with ExitStack() as open_files:
         place, add = open_files.enter_context(_writer(job, target, video))
-        advance = open_files.enter_context(_progress(f"{target.name}: drawing", len(drawn)))
+        advance = open_files.enter_context(progress(len(drawn), f"{target.name}: drawing"))
         for index, (frame, islands) in enumerate(zip(video.frames(), drawn, strict=True)):
             rgb = frame.picture.rgb
             overlays = [island.overlay(job.edit, video.size_wh) for island in islands]
@@ -112,21 +114,3 @@ def _writer(
             writer.add(rgb, frame.time_s)
 
         yield place, add
-
-
-@contextmanager
-def _progress(what: str, total: int | None) -> Generator[Callable[[], None]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    shown = Console(stderr=True)
-    with Progress(*columns, TimeRemainingColumn(), console=shown) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.update(task, advance=1)

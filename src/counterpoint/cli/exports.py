@@ -1,6 +1,5 @@
 """Writing what was matched for other tools."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from counterpoint.errors import BadInput
+from counterpoint.files import absolute, common_folder
 
 if TYPE_CHECKING:
     from counterpoint.interop import CameraMode
@@ -25,10 +25,8 @@ def names_below(paths: Sequence[Path], root: Path | None = None) -> tuple[Path, 
     Raises:
         BadInput: two paths of one picture.
     """
-    whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (keeps links)
-    if root is None:
-        root = Path(os.path.commonpath([path.parent for path in whole]))
-    names = [path.relative_to(Path(os.path.abspath(root))).as_posix() for path in whole]  # noqa: PTH100
+    root = common_folder(paths) if root is None else root
+    names = [absolute(path).relative_to(absolute(root)).as_posix() for path in paths]
     if len(set(names)) < len(names):
         raise BadInput("expected different pictures, got one twice")
     return root, names

@@ -1,14 +1,19 @@
 """`counterpoint extract`: feature files for many pictures, resumable."""
 
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, output_folder
+from counterpoint.cli.common import (
+    DEFAULTS,
+    ModelOptions,
+    console,
+    open_model,
+    output_folder,
+    progress,
+)
 from counterpoint.errors import CounterpointError, ImageError, StorageError
 
 if TYPE_CHECKING:
@@ -48,10 +53,10 @@ def extract(
     model = open_model(options)
     done = _Tally()
     try:
-        with _progress(len(paths)) as advance:
+        with progress(len(paths)) as advance:
             for path in paths:
                 _one(path, folder, model, options, overwrite, done)
-                advance(path)
+                advance(path.name)
     except KeyboardInterrupt:
         sys.stderr.write(f"counterpoint: stopped; {done}. Run the same command to go on.\n")
         return 130
@@ -95,25 +100,3 @@ def _one(
         raise
     fmap.save(folder.path_for(path))
     done.written += 1
-
-
-@contextmanager
-def _progress(total: int) -> Generator[Callable[[Path], object]]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda path: bar.update(task, advance=1, description=path.name)

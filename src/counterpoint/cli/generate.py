@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from counterpoint.cli.common import console, open_model, output_folder, print_json
+from counterpoint.cli.common import console, open_model, output_folder, print_cells, print_json
+from counterpoint.errors import BadInput
 from counterpoint.options import Dtype, Options
 
 if TYPE_CHECKING:
@@ -81,8 +82,8 @@ def generate(
     from counterpoint.backbones.sampling import Plan, require_generator
     from counterpoint.backbones.sampling import generate as make
     from counterpoint.benchmarks.generation import generation_report, pair_up
+    from counterpoint.benchmarks.pairs import takes_prompt
     from counterpoint.benchmarks.taps import blocks, require_taps
-    from counterpoint.errors import BadInput
 
     plan = Plan(count=count, steps=steps, guidance=guidance, twin=twin)
     if count < 2 and twin == "none":
@@ -93,7 +94,7 @@ def generate(
         open_model(Options(model=model, device=device, dtype=dtype, seed=seed))
     )
     names = blocks(backbone) if tap == ["all"] else tuple(tap or [backbone.spec.tap])
-    _require_prompt(prompt, guidance, model, takes=_takes_prompt(backbone))
+    _require_prompt(prompt, guidance, model, takes=takes_prompt(backbone.spec))
     options = Options(
         model=model,
         t=kept or None,
@@ -115,17 +116,7 @@ def generate(
     return 0
 
 
-def _takes_prompt(backbone: object) -> bool:
-    from counterpoint.backbones.base import Backbone
-    from counterpoint.benchmarks.pairs import takes_prompt
-
-    assert isinstance(backbone, Backbone)
-    return takes_prompt(backbone.spec)
-
-
 def _require_prompt(prompt: str | None, guidance: float | None, model: str, *, takes: bool) -> None:
-    from counterpoint.errors import BadInput
-
     if not takes and (prompt or guidance not in (None, 1)):
         raise BadInput(f"expected no --prompt and no --guidance for {model}, which takes no prompt")
 
@@ -162,17 +153,11 @@ def _write(
 
 
 def _show(report: "GenerationReport", written: Sequence[Path]) -> None:
-    from rich.table import Table
-
     from counterpoint.benchmarks.generation import LEGEND, cells
 
     shown = console()
     shown.print(report.title)
-    arranged = cells(report)
-    table = Table(*arranged.header)
-    for row in arranged.rows:
-        table.add_row(*row)
-    shown.print(table)
+    print_cells(cells(report))
     shown.print(LEGEND)
     for path in written:
         shown.print(f"wrote {path}")

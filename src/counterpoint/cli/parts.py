@@ -16,8 +16,9 @@ from counterpoint.cli.common import (
     console,
     output_folder,
     print_json,
+    progress,
 )
-from counterpoint.cli.shots import PictureShots, open_shots
+from counterpoint.cli.shots import PictureShots, evenly, open_shots
 from counterpoint.cli.sources import open_source
 
 if TYPE_CHECKING:
@@ -176,15 +177,11 @@ def _fit(
     kept: "dict[int, FeatureMap]",
 ) -> "PartModel":
     """Fitted on a sample, whose maps are kept: they are needed again."""
-    import numpy as np
-
     from counterpoint.errors import BadInput
     from counterpoint.tasks.segmentation import fit_parts
 
-    spread = np.linspace(0, shots.count - 1, min(sample, shots.count))
-    chosen = set(spread.round().astype(int).tolist())
     fitting: list[FeatureMap] = []
-    for shot, fmap in _extracted(shots.shots(chosen), source, {}):
+    for shot, fmap in _extracted(shots.shots(evenly(shots.count, sample)), source, {}):
         kept[shot.index] = fmap
         fitting.append(fmap if shot.mask is None else fmap.masked(shot.mask))
     if not fitting:
@@ -217,14 +214,12 @@ class _Job:
 
     def run(self, fps: float | None) -> None:
         """Label, draw and write every picture; then the contact sheet."""
-        from counterpoint.cli.extract import _progress
-
         with ExitStack() as open_files:
             show = self._shower(fps, open_files)
-            advance = open_files.enter_context(_progress(self.shots.count))
+            advance = open_files.enter_context(progress(self.shots.count))
             for shot, fmap in _extracted(self.shots.shots(), self.source, self.kept):
                 show(shot, self._label(shot, fmap))
-                advance(Path(shot.stem))
+                advance(Path(shot.stem).name)
         self._save_sheet()
 
     def _shower(
@@ -259,10 +254,7 @@ class _Job:
 
     @cached_property
     def _shown(self) -> set[int]:
-        import numpy as np
-
-        spread = np.linspace(0, self.shots.count - 1, min(ON_SHEET, self.shots.count))
-        return set(spread.round().astype(int).tolist())
+        return evenly(self.shots.count, ON_SHEET)
 
     def _save_sheet(self) -> None:
         from counterpoint.plots import draw_strip

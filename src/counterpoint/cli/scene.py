@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from counterpoint.cli.align import Matched, Matching, camera_matrix
-from counterpoint.cli.common import DEFAULTS, ModelOptions, console, output_folder, print_json
+from counterpoint.cli.align import Matched, Matching
+from counterpoint.cli.common import (
+    DEFAULTS,
+    ModelOptions,
+    console,
+    output_folder,
+    print_json,
+    progress,
+)
 from counterpoint.cli.exports import Exports, names_below, write_exports
 from counterpoint.cli.keypoints import KeyPointFinder
 from counterpoint.cli.shots import PictureShots
@@ -183,11 +190,10 @@ class _Work:
         """Every picture's key points and features; maps are kept for a grid alone."""
         from itertools import islice
 
-        from counterpoint.cli.extract import _progress
         from counterpoint.tasks.views import view_of
 
         shots = self._shots.shots()
-        with _progress(self._shots.count) as advance:
+        with progress(self._shots.count) as advance:
             while batch := list(islice(shots, BATCH)):
                 maps = source.stream([shot.picture for shot in batch])
                 for shot, fmap in zip(batch, maps, strict=True):
@@ -196,16 +202,14 @@ class _Work:
                     self.paths.append(self._shots.paths[shot.index])
                     if self._finder.grid:
                         self._maps.append(fmap)
-                    advance(self.paths[-1])
+                    advance(self.paths[-1].name)
 
     def match(self, pairs: "list[Pair]") -> None:
         """Pair by pair."""
-        from counterpoint.cli.extract import _progress
-
-        with _progress(len(pairs)) as advance:
+        with progress(len(pairs)) as advance:
             for pair in pairs:
                 self.pairs.append(self._matched(pair))
-                advance(Path(self.views[pair[0]].name))
+                advance(Path(self.views[pair[0]].name).name)
 
     def _matched(self, pair: "Pair") -> "ViewPair":
         from counterpoint.tasks.homography import Robust
@@ -226,6 +230,8 @@ class _Work:
         )
 
     def _matrices(self, pair: "Pair") -> "tuple[np.ndarray, np.ndarray] | None":
+        from counterpoint.geometry import camera_matrix
+
         if self._cameras.focal is None:
             return None
         first, second = (camera_matrix(self._cameras.focal, self.views[i].size_wh) for i in pair)
@@ -259,9 +265,11 @@ class _Work:
 def _turned(path: Path) -> bool:
     from PIL import Image
 
+    from counterpoint.images import EXIF_ORIENTATION
+
     try:
         with Image.open(path) as image:
-            return image.getexif().get(0x0112, 1) in range(2, 9)
+            return image.getexif().get(EXIF_ORIENTATION, 1) in range(2, 9)
     except Exception:  # damaged EXIF turns nothing
         return False
 

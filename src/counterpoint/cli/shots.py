@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from counterpoint.errors import BadInput, ImageError
+from counterpoint.files import absolute, common_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -116,6 +117,17 @@ class VideoShots:
 Shots = PictureShots | VideoShots
 
 
+def evenly(count: int, most: int) -> set[int]:
+    """Indices of at most so many of ``count`` shots, at even distances, both ends included.
+
+    >>> sorted(evenly(9, 3)), evenly(2, 3)
+    ([0, 4, 8], {0, 1})
+    """
+    import numpy as np
+
+    return set(np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist())
+
+
 def open_shots(places: list[str], masks: list[Path], *, video: bool) -> "Shots":
     """Pictures, folders and patterns; or one video file; with ``video`` a folder of its frames.
 
@@ -151,14 +163,11 @@ def stems(paths: list[Path]) -> list[str]:
     >>> stems([Path("a/x/1.jpg"), Path("a/y/1.jpg"), Path("a/y/1.png")])
     ['x/1', 'y/1', 'y/1.png']
     """
-    import os
-
-    whole = [Path(os.path.abspath(path)) for path in paths]  # noqa: PTH100 (keeps links)
-    root = Path(os.path.commonpath([path.parent for path in whole]))
+    root = common_folder(paths)
     taken: set[str] = set()
     found: list[str] = []
-    for path in whole:
-        inside = path.relative_to(root)
+    for path in paths:
+        inside = absolute(path).relative_to(root)
         short = inside.with_suffix("").as_posix()
         name = inside.as_posix() if short in taken else short
         taken.add(name)

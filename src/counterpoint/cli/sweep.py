@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from counterpoint.cli.common import console, open_model, output_folder
+from counterpoint.cli.common import console, open_model, output_folder, print_cells
 from counterpoint.errors import BadInput, MissingExtra
 from counterpoint.options import Dtype, Fit, Noise, Options
 
@@ -199,15 +199,9 @@ def _pairs(
 
 
 def _show(found: "Sweep") -> None:
-    from rich.table import Table
-
     from counterpoint.benchmarks.sweep_result import cells
 
-    arranged = cells(found)
     console().print(found.title)
-    table = Table(*arranged.header)
-    for row in arranged.rows:
-        table.add_row(*row)
-    console().print(table)
+    print_cells(cells(found))
     for note in found.notes:
         console().print(note)

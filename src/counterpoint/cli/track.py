@@ -17,9 +17,10 @@ from counterpoint.cli.common import (
     open_model,
     output_folder,
     print_json,
+    progress,
 )
 from counterpoint.cli.track_marks import Marked, Marks, read_marks
-from counterpoint.cli.track_show import Shown, overlay, progress
+from counterpoint.cli.track_show import Shown, overlay
 from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
@@ -226,8 +227,6 @@ class _Job:
                 draw(frame, found)
                 tally.add(found)
                 advance()
-            if not self.folder.done:
-                raise BadInput(f"expected frames of {self.video.name} from {self.which.start} on")
         return self._summary(self.folder.finish(self.video.count), tally, shown)
 
     def _results(self, tracker: Any) -> "Iterator[tuple[Frame, Tracked]]":
@@ -333,8 +332,10 @@ def _origin(
     """What must agree for two runs to give the same."""
     from counterpoint.store import comparable
 
-    first = next(video.frames(which.start)).picture
-    made = comparable(backbone.provenance(first, options))
+    first = next(video.frames(which.start), None)
+    if first is None:  # not every file says how many frames it has
+        raise BadInput(f"expected frames of {video.name} from {which.start} on, found none")
+    made = comparable(backbone.provenance(first.picture, options))
     return {
         "features": made,
         "input_wh": list(input_wh),

@@ -96,15 +96,3 @@ class Clock:
         at = self._last + 1 / self._fps if time_s is None else time_s - self._begin
         self._last = max(at, self._last + 1e-3)
         return self._last
-
-
-@contextmanager
-def progress(total: int | None, *, quiet: bool) -> Generator[Callable[[], object]]:
-    """A function that moves a bar with the time left one frame on; on standard error."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True, quiet=quiet), disable=quiet) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.update(task, advance=1)

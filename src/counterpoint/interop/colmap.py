@@ -86,33 +86,36 @@ def write_database(
     if len({view.name for view in views}) < len(views):
         raise BadInput("expected views of different names, got some twice")
     pycolmap = _pycolmap()
-    groups = _shared(cameras, mode)
+    numbers = _camera_numbers(cameras, mode)
     with atomic_path(path) as beside, pycolmap.Database.open(beside) as database:
-        for camera in dict.fromkeys(groups):
-            _write_camera(database, pycolmap, camera, model, groups.index(camera) + 1)
+        for number in dict.fromkeys(numbers):
+            camera = cameras[numbers.index(number)]
+            _write_camera(database, pycolmap, camera, model, number)
         ids = [
-            _write_view(database, pycolmap, view, groups.index(camera) + 1)
-            for view, camera in zip(views, groups, strict=True)
+            _write_view(database, pycolmap, view, number)
+            for view, number in zip(views, numbers, strict=True)
         ]
         for pair in pairs:
             _write_pair(database, pycolmap, pair, ids)
     return Path(path)
 
 
-def _shared(cameras: Sequence[SceneCamera], mode: CameraMode) -> list[Any]:
-    """For each view the camera, one object for those that share it."""
+def _camera_numbers(cameras: Sequence[SceneCamera], mode: CameraMode) -> list[int]:
+    """For each view its camera's number, from 1, one for those that share it."""
     sizes = {camera.size_wh for camera in cameras}
     if mode == "single":
         if len(sizes) > 1:
             raise BadInput(f"expected pictures of one size for one camera, got {sorted(sizes)}")
-        return [cameras[0]] * len(cameras)
+        return [1] * len(cameras)
     if mode == "per-image":
-        return [(i, camera) for i, camera in enumerate(cameras)]
-    return list(cameras)
+        return list(range(1, len(cameras) + 1))
+    different = list(dict.fromkeys(cameras))
+    return [different.index(camera) + 1 for camera in cameras]
 
 
-def _write_camera(database: Any, pycolmap: Any, shared: Any, model: str, number: int) -> None:
-    camera: SceneCamera = shared[1] if isinstance(shared, tuple) else shared
+def _write_camera(
+    database: Any, pycolmap: Any, camera: SceneCamera, model: str, number: int
+) -> None:
     made = pycolmap.Camera.create_from_model_name(number, model, camera.focal_px, *camera.size_wh)
     made.has_prior_focal_length = camera.known
     database.write_camera(made, use_camera_id=True)

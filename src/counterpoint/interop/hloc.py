@@ -79,9 +79,7 @@ def _columns(pair: ViewPair, count: int, inliers: bool) -> tuple[np.ndarray, np.
     matches, scores = np.full(count, -1, np.int32), np.zeros(count, np.float32)
     rows, cosine = pair.matches, pair.cosine
     if inliers:
-        kept = {tuple(row) for row in pair.inliers.tolist()}
-        chosen = np.array([tuple(row) in kept for row in rows.tolist()], dtype=bool)
-        rows, cosine = rows[chosen], cosine[chosen]
+        rows, cosine = rows[pair.agreeing], cosine[pair.agreeing]
     matches[rows[:, 0]] = rows[:, 1]
     scores[rows[:, 0]] = cosine.clip(0, 1)
     return matches, scores

@@ -21,10 +21,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from counterpoint.errors import BadInput, StorageError
-from counterpoint.features import Provenance
 from counterpoint.files import write_text
 from counterpoint.matching.logistic import isotonic_steps, logistic, sigmoid, smoothed
 from counterpoint.matching.matches import Matches
+from counterpoint.provenance import Provenance
 
 FORMAT = "counterpoint/calibration/1"
 
@@ -406,12 +406,6 @@ def find_calibration(
         if fits and one.serves(source, target, matching):
             return one
     return None
-
-
-def without_picture(features: Provenance) -> Provenance:
-    """What made features, for a `Note`: no picture in particular."""
-    parts = tuple(without_picture(part) for part in features.parts)
-    return replace(features, picture_sha256="", parts=parts)
 
 
 def _settings(features: Provenance) -> Provenance:

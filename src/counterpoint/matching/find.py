@@ -102,18 +102,17 @@ def match(
         ready_target.size_wh,
     )
     if calibration == "shipped":
-        usual = margin_radius == MARGIN_RADIUS
-        calibration = calibration_for(ready_source, ready_target, matches, subpixel, usual)
+        usual = margin_radius == MARGIN_RADIUS and len(matches) > 0
+        calibration = _shipped(ready_source, ready_target, matches, subpixel) if usual else None
     return matches if calibration is None else calibration.apply(matches)
 
 
-def calibration_for(
-    source: PreparedMap, target: PreparedMap, matches: Matches, subpixel: Subpixel, usual: bool
+def _shipped(
+    source: PreparedMap, target: PreparedMap, matches: Matches, subpixel: Subpixel
 ) -> Calibration | None:
-    """The shipped calibration for matches, where there is one and they were found as usual."""
-    known = evidence(matches).known
+    """The package's calibration for matches that were found as usual, where there is one."""
     made_by = source.provenance, target.provenance
-    return find_calibration(*made_by, subpixel, known) if usual and len(matches) else None
+    return find_calibration(*made_by, subpixel, evidence(matches).known)
 
 
 def similarity_map(

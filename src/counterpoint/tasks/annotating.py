@@ -16,7 +16,7 @@ from counterpoint.annotations import Annotations, Category, ImageEntry, Instance
 from counterpoint.annotations.model import Box, OutlineStyle
 from counterpoint.annotations.runs import box_of_mask, box_of_points, mask_to_polygons
 from counterpoint.errors import BadInput, CounterpointError
-from counterpoint.features import Extractor, FeatureMap
+from counterpoint.features import Extractor
 from counterpoint.geometry import Points
 from counterpoint.images import ImageLike, Picture
 from counterpoint.matching import PreparedMap, mirrored, unmirrored
@@ -100,10 +100,7 @@ class Found:
     @property
     def lowest(self) -> float:
         """What a person should look at first has the least of this, 0 to 1."""
-        known = self.confidence[self.voters > 0].tolist()
-        return min(
-            [*known, *([] if self.mask_confidence is None else [self.mask_confidence])] or [0]
-        )
+        return min(_known(self.confidence[self.voters > 0], self.mask_confidence), default=0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +210,10 @@ class Annotator:
         keys = [one.content_hash for one in distinct]
         plain = {key: PreparedMap(one) for key, one in zip(keys, maps[: len(keys)], strict=True)}
         back = maps[len(keys) :]
-        turned = {key: _mirror(one) for key, one in zip(keys if back else [], back, strict=True)}
+        turned = {
+            key: PreparedMap(unmirrored(one))
+            for key, one in zip(keys if back else [], back, strict=True)
+        }
         return [
             View(plain[key], turned.get(key), length)
             for key, length in zip((c.picture.content_hash for c in cuts), lengths_px, strict=True)
@@ -281,7 +281,7 @@ class Annotator:
         outline, sure, found_box = self._outlined(kind, cut, view)
         if box is None and kind.boxed:
             box = found_box or box_of_points(points_px[shown])
-        known = [*confidence[elected.voters > 0].tolist(), *([] if sure is None else [sure])]
+        known = _known(confidence[elected.voters > 0], sure)
         instance = Instance(
             id=0,
             image_id=0,
@@ -328,8 +328,8 @@ def _usable(one: Instance) -> bool:
     return annotated and not one.crowd
 
 
-def _mirror(features: FeatureMap) -> PreparedMap:
-    return PreparedMap(unmirrored(features))
+def _known(confidence: Float[np.ndarray, " n"], mask_confidence: float | None) -> list[float]:
+    return [*confidence.tolist(), *([] if mask_confidence is None else [mask_confidence])]
 
 
 def _padded(references: tuple[Reference, ...], count: int) -> tuple[Reference, ...]:

@@ -186,7 +186,7 @@ def poll(
     """
     if not references:
         raise BadInput("expected at least one annotated reference, got none")
-    fits = [_better_side(reference.view, target) for reference in references]
+    fits = [better_side(reference.view, target) for reference in references]
     likeness = np.array([fit for fit, _ in fits])
     says = [
         _ask(reference, target, flip, sides)
@@ -218,7 +218,7 @@ def likeness_weights(likeness: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r
     return np.exp((likeness - likeness.max()) / spread) if spread > 1e-9 else likeness * 0 + 1
 
 
-def _better_side(reference: View, target: View) -> tuple[float, bool]:
+def better_side(reference: View, target: View) -> tuple[float, bool]:
     """How much two views look alike, place by place, and whether mirrored."""
     plain = float((reference.layout * target.layout).sum(dim=1).mean())
     if target.mirror is None:

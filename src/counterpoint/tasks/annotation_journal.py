@@ -15,7 +15,7 @@ import numpy as np
 from counterpoint.annotations import Category, Instance, Outline
 from counterpoint.annotations.runs import decode_coco, encode_coco
 from counterpoint.errors import BadInput, StorageError
-from counterpoint.files import explain, write_text
+from counterpoint.files import explain, write_bytes, write_text
 from counterpoint.tasks.annotating import Found
 
 FORMAT = "counterpoint/annotate/1"
@@ -53,11 +53,14 @@ class Journal:
                     f"{self.path} is of a run with another {name}; choose another --out, or begin "
                     "anew with --overwrite"
                 )
-        whole = [line for line in lines[1:] if _parsed(line) is not None]
-        for entry in map(json.loads, whole):
-            self._done[entry["target"]] = entry
+        whole = [lines[0]]
+        for line in lines[1:]:
+            entry = _parsed(line)
+            if entry is not None:
+                whole.append(line)
+                self._done[entry["target"]] = entry
         if lines[-1]:  # cut off: what follows must not be glued to it
-            write_text(self.path, "\n".join([lines[0].decode(), *(w.decode() for w in whole), ""]))
+            write_bytes(self.path, b"\n".join([*whole, b""]))
 
     def find(self, target: str, picture_sha256: str) -> dict[str, Any] | None:
         """What was noted of a target, unless its picture has changed since."""

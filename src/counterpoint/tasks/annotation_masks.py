@@ -19,7 +19,7 @@ from counterpoint.errors import BadInput
 from counterpoint.features import sample_grid
 from counterpoint.geometry import PixelTransform, Points, SizeWH, grid_points
 from counterpoint.matching import PreparedMap
-from counterpoint.tasks.annotation import Reference, View, _better_side, likeness_weights
+from counterpoint.tasks.annotation import Reference, View, better_side, likeness_weights
 
 _NEAREST = 3  # cells inside and outside that a cell is compared with
 _PRIOR_FLOOR = 0.05
@@ -77,7 +77,7 @@ def _scores_alone(references: Sequence[Reference], target: View, placed: bool) -
     usable = [one for one in references if one.mask is not None and one.mask.any()]
     if not usable:
         raise BadInput("expected a reference with a mask, got none")
-    fits = [_better_side(one.view, target) for one in usable]
+    fits = [better_side(one.view, target) for one in usable]
     size_wh = target.size_wh
     scores = [
         _of_one(one, target, flip, placed) for one, (_, flip) in zip(usable, fits, strict=True)

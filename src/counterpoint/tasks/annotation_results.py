@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from counterpoint.annotations import Annotations, ImageEntry, Instance
-from counterpoint.annotations.model import Box, Key
+from counterpoint.annotations.model import Box
 from counterpoint.annotations.places import base_name
 from counterpoint.errors import BadInput
 from counterpoint.geometry import SizeWH
@@ -22,18 +23,20 @@ class Result:
         name: of its picture, as it will stand in the file.
         size_wh: of the picture.
         found: things in it.
+        image: its entry in the references' file; None where that does not name it.
     """
 
     name: str
     size_wh: SizeWH
     found: tuple[Found, ...]
+    image: ImageEntry | None = None
 
 
 class ByName:
     """The pictures of an annotation file by the names that they may be called.
 
-    A name stands for the picture whose file name ends with it, or it with the file name; where that
-    is several, for none.
+    A name stands for the only picture with its last part; of several, for the one whose file name
+    ends with it, or it with the file name; otherwise for none.
     """
 
     def __init__(self, given: Annotations) -> None:
@@ -91,30 +94,18 @@ def collect(
         results: of the targets, in the order in which they are to stand.
         merge: keep what the references hold, and add to it.
     """
-    known = ByName(references)
-    images: list[ImageEntry] = list(references.images) if merge else []
+    images = {image.id: image for image in references.images} if merge else {}
     instances: list[Instance] = list(references.instances) if merge else []
-    taken = {image.id for image in references.images}
-    used = {one.id for one in references.instances}
-    number = max(used, default=0) if merge else 0
+    taken = (image.id for image in references.images if isinstance(image.id, int))
+    fresh = count(1 + max(taken, default=0))
+    numbers = count(1 + max((one.id for one in instances), default=0))
     for result in results:
-        own = known.find(result.name)
-        image = _entry(own, result, taken)
-        taken.add(image.id)
-        images = [image if other.id == image.id else other for other in images] if own else images
-        if all(other.id != image.id for other in images):
-            images.append(image)
-        for found in result.found:
-            number += 1
-            instances.append(replace(found.instance, id=number, image_id=image.id))
-    return references.with_instances(tuple(images), tuple(instances))
-
-
-def _entry(own: ImageEntry | None, result: Result, taken: set[Key]) -> ImageEntry:
-    if own is not None:
-        return replace(own, size_wh=result.size_wh)
-    number = 1 + max((key for key in taken if isinstance(key, int)), default=0)
-    return ImageEntry(id=number, file_name=result.name, size_wh=result.size_wh)
+        image = result.image or ImageEntry(id=next(fresh), file_name=result.name)
+        images[image.id] = replace(image, size_wh=result.size_wh)
+        instances += [
+            replace(found.instance, id=next(numbers), image_id=image.id) for found in result.found
+        ]
+    return references.with_instances(tuple(images.values()), tuple(instances))
 
 
 def review_rows(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -158,26 +149,20 @@ def _review_row(result: Result, number: int, found: Found) -> dict[str, Any]:
     }
 
 
-def judge_results(
-    results: Sequence[Result], truth: Annotations, alpha: float
-) -> tuple[Judged, int]:
-    """All key points found beside the truth.
+def judge_results(results: Sequence[Result], truth: Annotations, alpha: float) -> Judged:
+    """All key points found beside the truth, of the targets that it knows.
 
     Things go together by kind and, of several, by the overlap of their boxes.
-
-    Returns:
-        The points, and how many targets the truth knows.
 
     Raises:
         BadInput: a truth with other key points.
     """
-    known, parts, seen = ByName(truth), list[Judged](), 0
+    known, parts = ByName(truth), list[Judged]()
     kinds = {kind.name: kind for kind in truth.categories}
     for result in results:
         image = known.find(result.name)
         if image is None:
             continue
-        seen += 1
         left = [one for one in truth.of_image(image.id) if not one.crowd]
         for found in result.found:
             kind = kinds.get(found.category.name)
@@ -193,7 +178,7 @@ def judge_results(
             length = covered_by(one, result.size_wh)
             asked = found.voters > 0
             parts.append(judge(found.points_px, found.confidence, asked, one, length, alpha))
-    return Judged.joined(parts), seen
+    return Judged.joined(parts)
 
 
 def _partner(found: Found, left: Sequence[Instance], category_id: int) -> Instance | None:

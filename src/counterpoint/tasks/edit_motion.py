@@ -22,7 +22,7 @@ from counterpoint.geometry import PixelTransform, Points, SizeWH
 from counterpoint.tasks.edit_search import CarriedPart
 from counterpoint.tasks.edits import CarriedEdit
 from counterpoint.tasks.layers import Edit, Kept, Overlay, render
-from counterpoint.tasks.warps import Warp, WarpKind, implausible, smooth_plate
+from counterpoint.tasks.warps import Warp, WarpKind, implausible, smooth_plate, usual_scale
 
 _SIDE = 4
 """Points to a side that stand for an island's warp."""
@@ -187,7 +187,7 @@ def _steady_island(
     near = _bridged(weight > 0, how.gap)
     start, kind = island_points(edit, island), kinds.most_common(1)[0][0]
     to_cells = _kept_grid(edit, island)
-    usual = float((np.prod(frame_wh) / np.prod(edit.source_wh)) ** 0.5)
+    usual = usual_scale(edit.source_wh, frame_wh)
     placed: list[SteadyIsland | None] = []
     for t in range(len(track)):
         if not near[t]:

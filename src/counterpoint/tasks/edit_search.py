@@ -11,7 +11,7 @@ from counterpoint.tasks.edit_points import CHOICES, Carrying
 from counterpoint.tasks.edit_support import supported_part
 from counterpoint.tasks.layers import Edit, Kept
 from counterpoint.tasks.warp_fits import NoWarp, WarpFit, choose_warp
-from counterpoint.tasks.warps import WarpKind, implausible
+from counterpoint.tasks.warps import WarpKind, implausible, usual_scale
 
 _SUPPORT, _CLEAR_SUPPORT = 0.25, 0.1
 """Shares of the points that must agree by default, and where the matches are clear:"""
@@ -180,8 +180,7 @@ class Search:
 
     def _outline_flaw(self, fit: WarpFit, islands: tuple[int, ...]) -> str:
         corners = self.edit.only(islands).outline_px
-        areas = [np.prod(size) for size in (self.matches.target_size_wh, self.edit.source_wh)]
-        usual = float((areas[0] / areas[1]) ** 0.5)
+        usual = usual_scale(self.edit.source_wh, self.matches.target_size_wh)
         return implausible(fit.warp, corners, self.how.plausible, usual)
 
 

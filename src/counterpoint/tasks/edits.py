@@ -19,6 +19,7 @@ from counterpoint.matching.prepared import prepare
 from counterpoint.tasks.edit_points import Carrying, sample_points
 from counterpoint.tasks.edit_search import CarriedPart, RefusedIsland, Search
 from counterpoint.tasks.layers import Edit, Overlay, render
+from counterpoint.tasks.warps import usual_scale
 
 _ERROR_SHARE = 0.1
 """Share of an edit's size by which a match may be off, unless told otherwise."""
@@ -170,9 +171,9 @@ def carry_edit(
 
 def _usual_threshold(edit: Edit, target: PreparedMap) -> float:
     """Pixels of the target; see `Carrying.threshold_px`."""
-    areas = [np.prod(size) for size in (target.size_wh, edit.source_wh)]
-    covered = float((edit.coverage.alpha > 0).sum() * areas[0] / areas[1])
-    return max(3.0, min(2.0 * max(target.stride_px), _ERROR_SHARE * covered**0.5))
+    side = float((edit.coverage.alpha > 0).sum()) ** 0.5
+    side *= usual_scale(edit.source_wh, target.size_wh)
+    return max(3.0, min(2.0 * max(target.stride_px), _ERROR_SHARE * side))
 
 
 def _cells(source: PreparedMap, points: Points) -> Int[np.ndarray, " n"]:

@@ -221,12 +221,12 @@ def _degenerate(source: Points, target: Points, rule: _Rule) -> str:
                 f"degenerate: only {different} different points in the {name}, "
                 f"expected at least {rule.needed}"
             )
-        if _width_px(points) < _LINE_PX:
+        if width_px(points) < _LINE_PX:
             return f"degenerate: all {len(points)} points of the {name} lie on a line"
     return ""
 
 
-def _width_px(points: Points) -> float:
+def width_px(points: Points) -> float:
     """How far points spread across their main direction: a standard deviation, pixels."""
     centred = points - points.mean(axis=0)
     return float(np.linalg.svd(centred, compute_uv=False)[-1]) / len(points) ** 0.5
@@ -296,11 +296,11 @@ def log10_chance(
     >>> log10_chance(8, 300, (800, 640)) > 0, log10_chance(12, 300, (800, 640)) < -3
     (True, True)
     """
-    rule, alpha = _RULES[relation], _share_near(relation, target_wh, threshold_px)
-    return _log10_false_alarms(support, matches, rule.sample, rule.solutions, alpha)
+    rule, alpha = _RULES[relation], share_near(relation, target_wh, threshold_px)
+    return log10_false_alarms(support, matches, rule.sample, rule.solutions, alpha)
 
 
-def _share_near(relation: Relation, size_wh: SizeWH, threshold_px: float) -> float:
+def share_near(relation: Relation, size_wh: SizeWH, threshold_px: float) -> float:
     """The share of a picture that lies within the threshold of a point, or of a line at most."""
     width, height = size_wh
     line = 2 * threshold_px * float(np.hypot(width, height))
@@ -308,9 +308,18 @@ def _share_near(relation: Relation, size_wh: SizeWH, threshold_px: float) -> flo
     return min(1.0, near / (width * height))
 
 
-def _log10_false_alarms(
+def log10_false_alarms(
     support: int, matches: int, sample: int, solutions: int, alpha: float
 ) -> float:
+    """Logarithm, to base 10, of how often so much support would come by chance (Moisan and Stival).
+
+    Args:
+        support: matches that agree.
+        matches: of how many.
+        sample: matches that fix a model.
+        solutions: models that a sample may have.
+        alpha: the chance of one match to agree with a model that has nothing to do with it.
+    """
     if support <= sample:
         return 0.0
     ways = _log_choose(matches, support) + _log_choose(support, sample)
@@ -359,7 +368,7 @@ def supported(
 def _flaw(found: Estimate, source: Points, target: Points, threshold_px: float) -> str:
     """What is wrong with a homography that has support."""
     starts, ends = source[found.inliers], target[found.inliers]
-    if min(_width_px(starts), _width_px(ends)) < threshold_px:
+    if min(width_px(starts), width_px(ends)) < threshold_px:
         return f"degenerate: the {len(ends)} matches that agree lie on a line or in one place"
     depth = starts @ found.matrix[2, :2] + found.matrix[2, 2]
     if depth.min() <= 0 <= depth.max():
@@ -379,9 +388,9 @@ def _flat(
     if isinstance(plane, NoEstimate):
         return False
     off = transfer_error(plane.matrix, source, target) > _OFF_PLANE * threshold_px
-    alpha = _share_near(found.relation, target_wh, threshold_px)
+    alpha = share_near(found.relation, target_wh, threshold_px)
     agreeing, others = int((off & found.inliers).sum()), int(off.sum())
-    return _log10_false_alarms(agreeing, others, 2, 1, alpha) > CHANCE
+    return log10_false_alarms(agreeing, others, 2, 1, alpha) > CHANCE
 
 
 def overlay(source: Picture, target: Picture, homography: ArrayLike) -> Picture:

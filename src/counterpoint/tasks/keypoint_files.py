@@ -45,16 +45,18 @@ def read_keypoints(source: Path | str, name: str, size_wh: SizeWH, count: int) -
     if count < 1:
         raise BadInput(f"expected at least 1 key point, got {count}")
     if source.suffix.lower() in HDF5:
-        points, scores = _from_hdf5(source, name)
-    else:
-        path = _file_for(source, name) if source.is_dir() else source
-        points, scores = _from_npz(path)
-        source = path
-    return _checked(points, scores, source, size_wh, count)
+        return _checked(*_from_hdf5(source, name), source, size_wh, count)
+    return read_npz(_file_for(source, name) if source.is_dir() else source, size_wh, count)
+
+
+def read_npz(path: Path, size_wh: SizeWH, count: int) -> KeyPoints:
+    """Key points of one npz, as `read_keypoints` has them."""
+    return _checked(*_from_npz(path), path, size_wh, count)
 
 
 def _checked(points: Any, scores: Any, source: Path, size_wh: SizeWH, count: int) -> KeyPoints:
-    expected = f"expected keypoints (N, 2) [and scores (N,)] in {source}"
+    kind = "HDF5 file" if source.suffix.lower() in HDF5 else "npz"
+    expected = f"expected an {kind} with keypoints (N, 2) [and scores (N,)] in {source}"
     if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "fiu":
         raise BadInput(f"{expected}, got keypoints {points.dtype} {points.shape}")
     if scores is None:

@@ -85,10 +85,18 @@ class Edit:
         """The edit with some of its islands alone."""
         if set(islands) >= set(range(1, self.island_count + 1)):
             return self
-        chosen = np.isin(self.islands, islands)
-        rgba = self.rgba.copy()
-        rgba[~chosen, 3] = 0
-        return replace(self, rgba=rgba, islands=np.where(chosen, self.islands, 0))
+        if islands not in self._parts:
+            chosen = np.isin(self.islands, islands)
+            rgba = self.rgba.copy()
+            rgba[~chosen, 3] = 0
+            part = replace(self, rgba=rgba, islands=np.where(chosen, self.islands, 0))
+            self._parts[islands] = part
+        return self._parts[islands]
+
+    @cached_property
+    def _parts(self) -> "dict[tuple[int, ...], Edit]":
+        """What `only` has made: every frame of a video asks for it."""
+        return {}
 
     def island_at(self, points_px: Points) -> Int[np.ndarray, " n"]:
         """Which island lies at source points (N, 2), or nearest within the layer."""
@@ -225,7 +233,7 @@ def _box(edit: Edit, warp: Warp, target_wh: SizeWH) -> tuple[int, int, int, int]
         u, v = np.meshgrid(steps, steps)
         a, b, _, d = corners
         rim = np.concatenate([rim, a + u.reshape(-1, 1) * (b - a) + v.reshape(-1, 1) * (d - a)])
-    ends = warp.apply(rim[_ahead(warp, rim)])
+    ends = warp.apply(rim[_before(warp, rim, edit)])
     ends = ends[np.isfinite(ends).all(axis=1)]
     if not len(ends):
         return 0, 0, 0, 0
@@ -234,12 +242,6 @@ def _box(edit: Edit, warp: Warp, target_wh: SizeWH) -> tuple[int, int, int, int]
     high = np.ceil(ends.max(axis=0)) + 1 + margin
     (x0, y0), (x1, y1) = (np.clip(end, 0, target_wh).astype(int).tolist() for end in (low, high))
     return x0, y0, x1, y1
-
-
-def _ahead(warp: Warp, points: Points) -> np.ndarray:
-    """Which source points lie before the horizon, as most of them do."""
-    depth = points @ warp.matrix[2, :2] + warp.matrix[2, 2]
-    return depth > 0 if np.median(depth) > 0 else depth < 0
 
 
 def _prepared(edit: Edit, warp: Warp) -> tuple[np.ndarray, Matrix, int]:
@@ -290,10 +292,9 @@ def _tile(
 
 def _before(warp: Warp, source: Points, edit: Edit) -> np.ndarray:
     """Which source points lie on the edit's side of the horizon."""
-    row = warp.matrix[2]
-    here = float(edit.outline_px.mean(axis=0) @ row[:2] + row[2])
+    [here] = warp.depths(edit.outline_px.mean(axis=0, keepdims=True))
     with np.errstate(invalid="ignore"):
-        return (source @ row[:2] + row[2]) * here > 0
+        return warp.depths(source) * here > 0
 
 
 def _source_points(warp: Warp, box: tuple[int, int, int, int], fine: int) -> Points:

@@ -10,14 +10,12 @@ from PIL import Image
 from counterpoint.errors import ImageError
 from counterpoint.files import atomic_path
 from counterpoint.geometry import SizeWH
-from counterpoint.images import MASK_LEVEL
+from counterpoint.images import MASK_LEVEL, MAX_PIXELS
 
 Mask = UInt8[np.ndarray, "height width"]
 
 MAX_OBJECTS = 255
 """What 8 bits hold beside the background."""
-
-_MAX_PIXELS = 178_956_970
 
 
 def _palette() -> UInt8[np.ndarray, "256 3"]:
@@ -70,7 +68,7 @@ def load_objects(path: Path | str) -> Objects:
     """
     try:
         with Image.open(path) as image:
-            if image.width * image.height > _MAX_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 raise ImageError(f"expected a mask of at most 179 megapixels, got {path}")
             values = _values(image, path)
     except FileNotFoundError as error:

@@ -17,10 +17,8 @@ from PIL import Image
 
 from counterpoint.errors import ImageError
 from counterpoint.files import atomic_path
-from counterpoint.images import Picture, _decoding, _upright, load_picture
+from counterpoint.images import EXIF_ORIENTATION, Picture, decoding, load_picture, turn_upright
 from counterpoint.tasks.layers import Overlay
-
-_EXIF_ORIENTATION = 0x0112
 
 _WRITTEN = {
     "JPEG": ".jpg",
@@ -86,9 +84,9 @@ def load_original(path: str | Path) -> Original:
         ImageError: as `counterpoint.images.load_picture`.
     """
     picture = load_picture(path)
-    with _decoding(str(path)), Image.open(path) as image:
+    with decoding(str(path)), Image.open(path) as image:
         wide = _wide_rgb(Path(path), image)
-        format_name, upright = image.format or "", _plain(_upright(image))
+        format_name, upright = image.format or "", _plain(turn_upright(image))
         keep = _kept(image)  # last: it sets the rotation to upright
         pixels = np.array(upright) if wide is None else wide
         mode = upright.mode if wide is None else f"{'RGBA' if wide.shape[2] == 4 else 'RGB'};16"
@@ -104,8 +102,8 @@ def load_rgba(path: str | Path) -> UInt8[np.ndarray, "rows columns 4"]:
         ImageError: as `counterpoint.images.load_picture`.
     """
     rgb = load_picture(path).rgb
-    with _decoding(str(path)), Image.open(path) as image:
-        upright = _upright(image)
+    with decoding(str(path)), Image.open(path) as image:
+        upright = turn_upright(image)
         if "transparency" in upright.info or upright.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
             return np.array(upright.convert("RGBA"))
     return np.concatenate([rgb, np.full((*rgb.shape[:2], 1), 255, np.uint8)], axis=2)
@@ -149,8 +147,8 @@ def _kept(image: Image.Image) -> dict[str, Any]:
     keep = {name: image.info[name] for name in ("icc_profile", "dpi") if image.info.get(name)}
     try:
         exif = image.getexif()
-        if _EXIF_ORIENTATION in exif:
-            exif[_EXIF_ORIENTATION] = 1
+        if EXIF_ORIENTATION in exif:
+            exif[EXIF_ORIENTATION] = 1
         if len(exif):
             keep["exif"] = exif.tobytes()
     except Exception:  # damaged EXIF is not carried on

@@ -43,14 +43,8 @@ def joint_pca(
     >>> colours.shape, bool(mask.all())
     (torch.Size([8, 8, 3]), True)
     """
-    if not maps:
-        raise BadInput("expected at least one feature map, got none")
-    kinds = {m.channels for m in maps}
-    if len(kinds) > 1:
-        raise BadInput(f"expected maps of one kind, got {sorted(kinds)} channels; use one model")
+    require_channels(maps)
     masks = [valid_cells(m) for m in maps]
-    if not any(bool(mask.any()) for mask in masks):
-        raise BadInput("expected a map with a cell on its picture, got only padding")
     cells = [unit_cells(m) for m in maps]
     if foreground:
         masks = _foreground(cells, masks)
@@ -61,6 +55,21 @@ def joint_pca(
     spread = (high - low).clamp_min(_ROUNDING)
     colours = [((p - low) / spread).clamp(0, 1) for p in projected]
     return [c * mask[..., None] for c, mask in zip(colours, masks, strict=True)], masks
+
+
+def require_channels(maps: Sequence[FeatureMap]) -> None:
+    """See that there are maps of as many channels, with something of a picture among them.
+
+    Raises:
+        BadInput: no maps, maps of different kinds, nothing but padding.
+    """
+    if not maps:
+        raise BadInput("expected at least one feature map, got none")
+    kinds = sorted({m.channels for m in maps})
+    if len(kinds) > 1:
+        raise BadInput(f"expected maps of one kind, got {kinds} channels; use one model")
+    if not any(bool(valid_cells(m).any()) for m in maps):
+        raise BadInput("expected a map with a cell on its picture, got only padding")
 
 
 def principal_axes(

@@ -27,13 +27,15 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from counterpoint.errors import BadInput, FeatureFileError
-from counterpoint.features import FeatureMap, Provenance
+from counterpoint.features import FeatureMap
 from counterpoint.files import save_tensors
+from counterpoint.provenance import Provenance
 from counterpoint.tasks.kmeans import choose_k, kmeans
 from counterpoint.tasks.parts import (
     border_cells,
     outward_sign,
     principal_axes,
+    require_channels,
     unit_cells,
     valid_bounds,
     valid_cells,
@@ -242,7 +244,7 @@ def load_parts(path: str | Path) -> tuple[PartModel, dict[str, Any]]:
         raise FeatureFileError(f"no such file of fitted parts: {path}") from error
     except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
         raise FeatureFileError(
-            f"expected fitted parts (from `counterpoint parts --save`), got {path}, which is "
+            f"expected fitted parts (from `counterpoint parts`), got {path}, which is "
             f"damaged or foreign: {' '.join(str(error).split())[:120]}"
         ) from error
 
@@ -267,8 +269,6 @@ def fit_parts(maps: Sequence[FeatureMap], settings: Segmenting | None = None) ->
     settings = settings or Segmenting()
     _require_alike(maps)
     shown = [fmap for fmap in maps if bool(valid_cells(fmap).any())]
-    if not shown:
-        raise BadInput("expected a map with a cell on its picture, got only padding")
     rng = np.random.default_rng(settings.seed)
     mean, axis, inner = _foreground(shown, settings, rng)
     inner_mean, axes = principal_axes(inner, min(settings.components, inner.shape[1]))
@@ -306,11 +306,7 @@ def _edge(fmap: FeatureMap) -> Bool[np.ndarray, "grid_rows grid_columns"]:
 
 
 def _require_alike(maps: Sequence[FeatureMap]) -> None:
-    if not maps:
-        raise BadInput("expected at least one feature map, got none")
-    kinds = sorted({m.channels for m in maps})
-    if len(kinds) > 1:
-        raise BadInput(f"expected maps of one kind, got {kinds} channels; use one model")
+    require_channels(maps)
     for fmap in maps[1:]:
         if differs := _difference(maps[0].provenance, fmap.provenance):
             raise BadInput(f"expected maps of one kind, got {differs}; extract them alike")

@@ -21,7 +21,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 from counterpoint.errors import ImageError, StorageError
 from counterpoint.files import atomic_path, explain, save_tensors, write_text
 from counterpoint.geometry import SizeWH
-from counterpoint.tasks.masks import Mask, read_mask, write_mask
+from counterpoint.tasks.masks import read_mask, write_mask
 from counterpoint.tasks.prompts import Tracked, to_mot, to_tapvid
 from counterpoint.tasks.tracking import Memory
 
@@ -212,7 +212,7 @@ class TrackFolder:
         back = np.zeros(256, np.uint8)
         objects = len(self.subject.numbers) + 1
         back[self.subject.table[:objects]] = np.arange(objects)
-        return _with_mask(line.found, back[written])
+        return replace(line.found, mask=back[written])
 
     def memory(self, number: int) -> Memory:
         """What the tracker had to remember of a frame.
@@ -365,11 +365,6 @@ def _rows(listed: list[list[float] | None], width: int, count: int) -> np.ndarra
     if len(listed) != count:
         raise ValueError(f"{len(listed)} rows for {count}")
     return np.array([row or [np.nan] * width for row in listed], dtype=float).reshape(-1, width)
-
-
-def _with_mask(found: Tracked, mask: Mask | None) -> Tracked:
-    others = (found.points_px, found.visible, found.hold, found.boxes_px, found.box_peak)
-    return Tracked(mask, *others)
 
 
 def _short(value: Any) -> str:

@@ -45,10 +45,9 @@ from counterpoint.tasks.video import (
 from counterpoint.videos import Frame, Video
 
 VISIBLE = 0.012
-"""From this hold on a point counts as visible. Fitted to say whether a joint of BADJA is both
-visible and within 0.2 of the root of the animal's area of where it is said to be, with the embedded
-model at 416x240, radius 8 and context 7: the value of the best balanced accuracy was 0.0126 on the
-dog and 0.0123 on the camel. docs/video.md has what it gives elsewhere."""
+"""From this hold on a point counts as visible. Fitted with the embedded model on the dog and the
+camel of BADJA, to say whether a joint is both visible and in its place; docs/video.md has what it
+gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +57,7 @@ class Tracking:
     Attributes:
         propagation: of the labels.
         refine: a visible point is moved to where the features look most like its own, at most so
-            many cells from where its label is. 0, since that measured no better on BADJA.
+            many cells from where its label is.
         visible: the hold from which on a point counts as visible; 0: always.
         gone: a mask's object or a box whose label has its peak below this is gone; 0: never. Not
             fitted to anything.

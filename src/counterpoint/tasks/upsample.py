@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from counterpoint.features import FeatureMap
-from counterpoint.geometry import SizeWH
+from counterpoint.geometry import PixelTransform
 
 _BAND_ROWS = 64  # at once
 
@@ -23,7 +23,7 @@ def upsampled(
     """
     rows, columns = bounds or (slice(0, scores.shape[1]), slice(0, scores.shape[2]))
     values = scores.numpy()[:, rows, columns]
-    across, down = _places(fmap, (columns.start, rows.start))
+    across, down = _places(fmap, PixelTransform.crop(columns.start, rows.start))
     x0, x1, fx = _between(across, values.shape[2])
     y0, y1, fy = _between(down, values.shape[1])
     for first in range(0, len(down), _BAND_ROWS):
@@ -33,11 +33,11 @@ def upsampled(
         yield some, lines[..., x0] * (1 - fx) + lines[..., x1] * fx
 
 
-def _places(fmap: FeatureMap, first: SizeWH) -> tuple[np.ndarray, np.ndarray]:
-    """Where the picture's columns and rows lie on the grid cut at its first cell."""
+def _places(fmap: FeatureMap, cut: PixelTransform) -> tuple[np.ndarray, np.ndarray]:
+    """Where the picture's columns and rows lie on the grid once it is cut."""
     width, height = fmap.image_size_wh
     diagonal = np.repeat(np.arange(max(width, height))[:, None], 2, axis=1)
-    x, y = (fmap.to_grid.apply(diagonal) - np.asarray(first)).astype(np.float32).T
+    x, y = fmap.to_grid.then(cut).apply(diagonal).astype(np.float32).T
     return x[:width], y[:height]
 
 

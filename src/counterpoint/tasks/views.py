@@ -6,7 +6,8 @@ from itertools import combinations
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from counterpoint.errors import BadInput
@@ -81,11 +82,16 @@ class ViewPair:
     found: Estimate | NoEstimate
 
     @property
-    def inliers(self) -> Int[np.ndarray, "k 2"]:
-        """The matches that the matrix explains, none where there is none."""
+    def agreeing(self) -> Bool[np.ndarray, " m"]:
+        """Which matches the matrix explains; none where there is no matrix."""
         if isinstance(self.found, NoEstimate):
-            return self.matches[:0]
-        return self.matches[self.found.inliers]
+            return np.zeros(len(self.matches), dtype=bool)
+        return self.found.inliers
+
+    @property
+    def inliers(self) -> Int[np.ndarray, "k 2"]:
+        """The matches that the matrix explains."""
+        return self.matches[self.agreeing]
 
 
 def view_of(name: str, fmap: FeatureMap, keypoints: KeyPoints) -> View:
@@ -171,9 +177,11 @@ def with_points(view: View, fmap: FeatureMap, points_px: Points) -> View:
     fresh = [p for p in dict.fromkeys(map(tuple, points_px.tolist())) if p not in known]
     if not fresh:
         return view
-    points = np.concatenate([view.points_px, np.array(fresh)])
-    scores = np.concatenate([view.keypoints.scores, np.ones(len(fresh))])
-    return view_of(view.name, fmap, KeyPoints(points, scores))
+    added = view_of(view.name, fmap, KeyPoints(np.array(fresh), np.ones(len(fresh))))
+    points = np.concatenate([view.points_px, added.points_px])
+    scores = np.concatenate([view.keypoints.scores, added.keypoints.scores])
+    sampled = torch.cat([view.descriptors, added.descriptors])
+    return View(view.name, view.size_wh, KeyPoints(points, scores), sampled)
 
 
 def indices_of(points_px: Points, chosen_px: Float[np.ndarray, "m 2"]) -> Int[np.ndarray, " m"]:

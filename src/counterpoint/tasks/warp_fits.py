@@ -22,10 +22,10 @@ from counterpoint.tasks.homography import (
     Matrix,
     NoEstimate,
     Robust,
-    _log10_false_alarms,
-    _share_near,
-    _width_px,
     estimate,
+    log10_false_alarms,
+    share_near,
+    width_px,
 )
 from counterpoint.tasks.warps import (
     USUAL,
@@ -34,6 +34,7 @@ from counterpoint.tasks.warps import (
     WarpKind,
     implausible,
     plate_without_each,
+    usual_scale,
 )
 
 SAMPLE = {"similarity": 2, "affine": 3, "homography": 4}
@@ -119,7 +120,7 @@ def fit_warp(
     if len(source) != len(target):
         raise BadInput(f"expected as many points as matches, got {len(source)} and {len(target)}")
     witness = np.arange(len(source)) if cells is None else np.asarray(cells)
-    alpha = _share_near("homography", target_wh, float(threshold_px))
+    alpha = share_near("homography", target_wh, float(threshold_px))
     if kind == "thin-plate":
         return _fit_plate(source, target, threshold_px, witness, alpha, expected_scale)
     matrix = _search(source, target, kind, threshold_px)
@@ -148,7 +149,7 @@ def _chance(
     inliers: Bool[np.ndarray, " n"], witness: np.ndarray, sample: int, alpha: float
 ) -> float:
     support, total = len(np.unique(witness[inliers])), len(np.unique(witness))
-    return _log10_false_alarms(support, total, sample, 1, alpha)
+    return log10_false_alarms(support, total, sample, 1, alpha)
 
 
 def _search(
@@ -218,7 +219,7 @@ def choose_warp(
     if not kinds:
         raise BadInput("expected at least one kind of warp, got none")
     source, target = as_points(source_px), as_points(target_px)
-    expected = 1.0 if source_wh is None else (np.prod(target_wh) / np.prod(source_wh)) ** 0.5
+    expected = usual_scale(source_wh or target_wh, target_wh)
     best: WarpFit | None = None
     refused: list[tuple[int, str]] = []
     for kind in sorted(kinds, key=get_args(WarpKind).index):
@@ -229,11 +230,11 @@ def choose_warp(
             kind,
             threshold_px=threshold_px,
             cells=cells,
-            expected_scale=float(expected),
+            expected_scale=expected,
         )
         if isinstance(fit, NoWarp):
             refused.append((0, fit.reason))
-        elif reason := _refusal(fit, source, target, threshold_px, plausible, float(expected)):
+        elif reason := _refusal(fit, source, target, threshold_px, plausible, expected):
             # A thin plate bends after wrong matches too: what it does wrong tells nothing.
             refused.append((fit.support if kind != "thin-plate" else 1, reason))
         elif best is None or _better(fit, best):
@@ -262,7 +263,7 @@ def _refusal(
     if fit.log10_chance > CHANCE:
         return f"only {kept} of {total} matches agree on a warp, as many as chance would give"
     starts, ends = source[fit.inliers], target[fit.inliers]
-    if min(expected * _width_px(starts), _width_px(ends)) < threshold_px / 2:
+    if min(expected * width_px(starts), width_px(ends)) < threshold_px / 2:
         return f"degenerate: the {kept} matches that agree lie on a line or in one place"
     return implausible(fit.warp, starts, plausible, expected)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from counterpoint.errors import BadInput
-from counterpoint.geometry import Points, apply_homography, as_points
+from counterpoint.geometry import Points, SizeWH, apply_homography, as_points
 from counterpoint.tasks.homography import Matrix
 
 WarpKind = Literal["similarity", "affine", "homography", "thin-plate"]
@@ -59,6 +59,10 @@ class Warp:
         points = as_points(points_px)
         moved = apply_homography(self.matrix, points)
         return moved if self.bend is None else moved + self.bend.apply(points)
+
+    def depths(self, points_px: Points) -> Float[np.ndarray, " n"]:
+        """How far before the horizon source points (N, 2) lie; it is 0 there, and changes sign."""
+        return points_px @ self.matrix[2, :2] + self.matrix[2, 2]
 
     def jacobians(
         self, points_px: ArrayLike, step_px: float | int = 0.5
@@ -138,7 +142,7 @@ def implausible(
         expected_scale: target pixels per source pixel that would be no change of scale.
     """
     points = as_points(points_px)
-    depth = points @ warp.matrix[2, :2] + warp.matrix[2, 2]
+    depth = warp.depths(points)
     if depth.min() <= 0 <= depth.max():
         return f"degenerate: the horizon of the {warp.kind} crosses the edit"
     jacobians = warp.jacobians(points)
@@ -161,6 +165,15 @@ def implausible(
     if perspective > plausible.perspective:
         return f"implausible: one end of the edit would grow {perspective:.2g} times over another"
     return ""
+
+
+def usual_scale(source_wh: SizeWH, target_wh: SizeWH) -> float:
+    """Target pixels per source pixel where two pictures show the same: by their areas.
+
+    >>> usual_scale((100, 80), (50, 40))
+    0.5
+    """
+    return float((np.prod(target_wh) / np.prod(source_wh)) ** 0.5)
 
 
 def _kernel(distance: np.ndarray) -> np.ndarray:

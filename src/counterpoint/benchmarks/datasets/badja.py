@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float
 from counterpoint.benchmarks.datasets import davis as davis_layout
 from counterpoint.benchmarks.datasets._tables import Origin, read_text
 from counterpoint.benchmarks.datasets.davis import Resolution, part_of, read_mask
-from counterpoint.benchmarks.datasets.keypoints import SLACK_PX, PictureSizes, Skipped
+from counterpoint.benchmarks.datasets.keypoints import SLACK_PX, PictureSizes, Skipped, usable
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.geometry import PixelTransform, Points, SizeWH, inside
 from counterpoint.images import Picture, load_picture
@@ -75,21 +75,24 @@ def read_badja(
         BadInput: missing, or not such a file.
         UnknownName: no such animal.
     """
-    folder = Path(root).expanduser() / "joint_annotations"
-    paths = {path.stem: path for path in sorted(folder.glob("*.json"))}
-    if not paths:
-        raise ORIGIN.missing(folder / "camel.json")
-    for animal in animals or ():
-        if animal not in paths:
-            raise UnknownName("animal of BADJA", animal, paths)
-    return {
-        animal: _frames(path)
-        for animal, path in paths.items()
-        if animals is None or animal in animals
-    }
+    root = Path(root).expanduser()
+    known = _known(root, animals)
+    return {name: _frames(root, name) for name in known if animals is None or name in animals}
 
 
-def _frames(path: Path) -> tuple[AnnotatedFrame, ...]:
+def _known(root: Path, asked: Collection[str] | None) -> list[str]:
+    """Every animal that is annotated here, those asked for among them."""
+    known = sorted(path.stem for path in (root / "joint_annotations").glob("*.json"))
+    if not known:
+        raise ORIGIN.missing(root / "joint_annotations/camel.json")
+    for animal in asked or ():
+        if animal not in known:
+            raise UnknownName("animal of BADJA", animal, known)
+    return known
+
+
+def _frames(root: Path, name: str) -> tuple[AnnotatedFrame, ...]:
+    path = root / "joint_annotations" / f"{name}.json"
     try:
         entries = json.loads(read_text(path, ORIGIN))
         return tuple(_frame(entry) for entry in entries)
@@ -265,32 +268,19 @@ def read_badja_videos(
     root = Path(root).expanduser()
     if limit_frames is not None and limit_frames < 2:
         raise BadInput(f"expected at least 2 frames, got a limit of {limit_frames}")
-    names = _names(root, animals)[:limit]
+    known = _known(root, animals)
+    wanted = IN_DAVIS if animals is None else animals
+    names = [name for name in known if name in wanted][:limit]
     place = Path(davis).expanduser() if davis else root / _IN_DAVIS
-    videos: list[BadjaVideo] = []
-    skipped: list[Skipped] = []
-    for name in names:
-        try:
-            annotated = _frames(root / "joint_annotations" / f"{name}.json")
-            videos.append(_video(root, place, resolution, name, annotated, limit_frames))
-        except BadInput as error:
-            if not skip_bad:
-                raise
-            skipped.append(Skipped(name, str(error)))
+    videos, skipped = usable(
+        [(name, name) for name in names],
+        lambda name: _video(root, place, resolution, name, limit_frames),
+        skip_bad=skip_bad,
+    )
     if not videos:
         why = f"; {skipped[0].reason}" if skipped else ""
         raise BadInput(f"expected videos of BADJA at {root}, found none{why}")
-    return Badja(tuple(videos), tuple(skipped), limit_frames)
-
-
-def _names(root: Path, animals: Collection[str] | None) -> list[str]:
-    known = sorted(path.stem for path in (root / "joint_annotations").glob("*.json"))
-    if not known:
-        raise ORIGIN.missing(root / "joint_annotations/camel.json")
-    for animal in animals or ():
-        if animal not in known:
-            raise UnknownName("animal of BADJA", animal, known)
-    return [name for name in known if name in (IN_DAVIS if animals is None else animals)]
+    return Badja(videos, skipped, limit_frames)
 
 
 def _video(
@@ -298,9 +288,9 @@ def _video(
     davis: Path,
     resolution: Resolution,
     name: str,
-    annotated: tuple[AnnotatedFrame, ...],
     limit_frames: int | None,
 ) -> BadjaVideo:
+    annotated = _frames(root, name)
     if not annotated:
         raise BadInput(f"expected annotated frames of {name}, got none")
     first = annotated[0].frame

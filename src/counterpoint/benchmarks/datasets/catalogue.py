@@ -4,10 +4,11 @@
 lists, never pictures; the readers check contents.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from counterpoint.benchmarks.datasets import _named as named
 from counterpoint.benchmarks.datasets import (
     ap10k,
     badja,
@@ -21,15 +22,11 @@ from counterpoint.benchmarks.datasets import (
     tapvid,
     tss,
 )
-from counterpoint.benchmarks.datasets._pair_lists import find_list, read_rows
-from counterpoint.benchmarks.datasets._tables import Origin, read_lines
+from counterpoint.benchmarks.datasets._tables import Origin
 from counterpoint.errors import BadInput, UnknownName
 
 NAMED = 10
 """Missing files that are named; the others are only counted."""
-
-Needs = Callable[[Path], Iterable[Path]]
-"""From the folder to files that its lists name."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Part:
     what: str
     patterns: tuple[str, ...]
     whole: int | None = None
-    needs: Needs | None = None
+    needs: named.Needs | None = None
 
 
 @dataclass(frozen=True)
@@ -190,110 +187,6 @@ def _check(entry: DatasetEntry, root: Path) -> Checked:
     return Checked(entry, root, tuple(found), tuple(dict.fromkeys(problems)))
 
 
-def _spair_lists(root: Path) -> Iterator[tuple[str, str]]:
-    for path in sorted((root / "Layout").glob("*/*.txt")):
-        yield from ((path.stem, line) for _, line in read_lines(path, spair.ORIGIN))
-
-
-def _spair_pairs(root: Path) -> Iterator[Path]:
-    for split, line in _spair_lists(root):
-        yield root / "PairAnnotation" / split / f"{line}.json"
-
-
-def _spair_pictures(root: Path) -> Iterator[Path]:
-    for _, line in _spair_lists(root):
-        names, _, category = line.rpartition(":")
-        for name in names.split("-")[1:3]:
-            yield root / "JPEGImages" / category / f"{name}.jpg"
-
-
-def _cub_pictures(root: Path) -> Iterator[Path]:
-    for _, line in read_lines(root / "images.txt", cub.ORIGIN):
-        yield root / "images" / line.partition(" ")[2]
-
-
-def _cub_tables(root: Path) -> list[Path]:
-    names = "images classes image_class_labels bounding_boxes train_test_split"
-    names += " parts/parts parts/part_locs"
-    return [root / f"{name}.txt" for name in names.split()]
-
-
-def _usual(names: tuple[str, ...], inner: str) -> Needs:
-    """The list that papers use, under one of its names: others are other pairs."""
-
-    def needs(root: Path) -> Iterator[Path]:
-        paths = [folder / name for folder in (root, root / inner) for name in names]
-        yield next((path for path in paths if path.is_file()), paths[0])
-
-    return needs
-
-
-def _willow_pictures(root: Path) -> Iterator[Path]:
-    folders = (root, root / "PF-dataset")
-    path = find_list(folders, pf_willow.LISTS, "test_pairs*.csv", pf_willow.ORIGIN)
-    for row in read_rows(path, pf_willow.ORIGIN):
-        yield from (root / row.get(f"image{side}") for side in "AB")
-
-
-def _willow_points(root: Path) -> Iterator[Path]:
-    return (path.with_suffix(".mat") for path in _willow_pictures(root))
-
-
-def _pascal_pictures(root: Path) -> Iterator[Path]:
-    for folder in (root, root / "PF-dataset-PASCAL"):
-        for path in sorted(folder.glob("*_pairs*.csv")):
-            for row in read_rows(path, pf_pascal.ORIGIN):
-                yield from (root / row.get(f"{side}_image") for side in ("source", "target"))
-
-
-def _planar_pictures(root: Path) -> Iterator[Path]:
-    for folder in sorted(root.glob("[iv]_*/")):
-        yield from (folder / f"{number}.ppm" for number in range(1, 7))
-
-
-def _planar_matrices(root: Path) -> Iterator[Path]:
-    for folder in sorted(root.glob("[iv]_*/")):
-        yield from (folder / f"H_1_{number}" for number in range(2, 7))
-
-
-def _davis_sequences(year: str) -> Needs:
-    def needs(root: Path) -> Iterator[Path]:
-        for path in sorted((root / "ImageSets" / year).glob("*.txt")):
-            for _, line in read_lines(path, davis.ORIGIN):
-                yield root / "JPEGImages/480p" / line
-
-    return needs
-
-
-def _davis_masks(year: str) -> Needs:
-    def needs(root: Path) -> Iterator[Path]:
-        for folder in _davis_sequences(year)(root):
-            for frame in sorted(folder.glob("*.jpg")):
-                yield root / "Annotations/480p" / folder.name / f"{frame.stem}.png"
-
-    return needs
-
-
-def _jhmdb(folder: str, file: str = "") -> Needs:
-    def needs(root: Path) -> Iterator[Path]:
-        for path in sorted((root / "splits").glob("*_test_split*.txt")):
-            action = path.name.partition("_test_split")[0]
-            for _, line in read_lines(path, jhmdb.ORIGIN):
-                clip = line.partition(" ")[0].removesuffix(".avi")
-                yield root / folder / action / clip / file
-
-    return needs
-
-
-def _tss(file: str) -> Needs:
-    def needs(root: Path) -> Iterator[Path]:
-        for group in tss.GROUPS:
-            for folder in sorted((root / group).glob("*/")):
-                yield from (folder / file.format(side) for side in (1, 2))
-
-    return needs
-
-
 _VOC = "research; PASCAL VOC's and Flickr's terms"
 
 
@@ -309,8 +202,8 @@ def _davis(year: str, sequences: int, listed: str) -> DatasetEntry:
         marker=f"ImageSets/{year}/*.txt",
         parts=(
             Part("sequence lists", (f"ImageSets/{year}/*.txt",), 2),
-            Part("sequences", ("JPEGImages/480p/*/",), sequences, _davis_sequences(year)),
-            Part("masks", ("Annotations/480p/*/*.png",), None, _davis_masks(year)),
+            Part("sequences", ("JPEGImages/480p/*/",), sequences, named.davis_sequences(year)),
+            Part("masks", ("Annotations/480p/*/*.png",), None, named.davis_masks(year)),
         ),
     )
 
@@ -332,9 +225,9 @@ _ENTRIES = (
                 "pair annotations",
                 ("PairAnnotation/*/*.json",),
                 sum(spair.WHOLE.values()),
-                _spair_pairs,
+                named.spair_pairs,
             ),
-            Part("pictures", ("JPEGImages/*/*.jpg",), 1800, _spair_pictures),
+            Part("pictures", ("JPEGImages/*/*.jpg",), 1800, named.spair_pictures),
             Part("picture annotations", ("ImageAnnotation/*/*.json",), 1800),
         ),
     ),
@@ -351,10 +244,10 @@ _ENTRIES = (
             Part(
                 "pair lists",
                 ("test_pairs*.csv", "PF-dataset/test_pairs*.csv"),
-                needs=_usual(pf_willow.LISTS, "PF-dataset"),
+                needs=named.usual_list(pf_willow.LISTS, "PF-dataset"),
             ),
-            Part("pictures", ("PF-dataset/*/*.png",), 100, _willow_pictures),
-            Part("annotations", ("PF-dataset/*/*.mat",), 100, _willow_points),
+            Part("pictures", ("PF-dataset/*/*.png",), 100, named.willow_pictures),
+            Part("annotations", ("PF-dataset/*/*.mat",), 100, named.willow_points),
         ),
     ),
     DatasetEntry(
@@ -371,9 +264,11 @@ _ENTRIES = (
             Part(
                 "pair lists",
                 ("*_pairs*.csv", "PF-dataset-PASCAL/*_pairs*.csv"),
-                needs=_usual(("test_pairs_pf_pascal.csv", "test_pairs.csv"), "PF-dataset-PASCAL"),
+                needs=named.usual_list(
+                    ("test_pairs_pf_pascal.csv", "test_pairs.csv"), "PF-dataset-PASCAL"
+                ),
             ),
-            Part("pictures", ("PF-dataset-PASCAL/JPEGImages/*.jpg",), None, _pascal_pictures),
+            Part("pictures", ("PF-dataset-PASCAL/JPEGImages/*.jpg",), None, named.pascal_pictures),
             Part("annotations", ("PF-dataset-PASCAL/Annotations/*/*.mat",)),
         ),
     ),
@@ -387,8 +282,8 @@ _ENTRIES = (
         layout="images.txt and its tables, parts/part_locs.txt, images/CLASS",
         marker="image_class_labels.txt",
         parts=(
-            Part("tables", ("*.txt", "parts/*.txt"), 7, _cub_tables),
-            Part("pictures", ("images/*/*",), 11788, _cub_pictures),
+            Part("tables", ("*.txt", "parts/*.txt"), 7, named.cub_tables),
+            Part("pictures", ("images/*/*",), 11788, named.cub_pictures),
         ),
     ),
     DatasetEntry(
@@ -402,9 +297,9 @@ _ENTRIES = (
         "PAIR/flip_gt.txt",
         marker="*/*/flow1.flo",
         parts=(
-            Part("pictures", ("*/*/image[12].png",), 800, _tss("image{}.png")),
-            Part("masks", ("*/*/mask[12].png",), 800, _tss("mask{}.png")),
-            Part("annotations", ("*/*/flow[12].flo",), 800, _tss("flow{}.flo")),
+            Part("pictures", ("*/*/image[12].png",), 800, named.tss_files("image{}.png")),
+            Part("masks", ("*/*/mask[12].png",), 800, named.tss_files("mask{}.png")),
+            Part("annotations", ("*/*/flow[12].flo",), 800, named.tss_files("flow{}.flo")),
         ),
     ),
     DatasetEntry(
@@ -433,8 +328,8 @@ _ENTRIES = (
         layout="{v,i}_NAME/{1..6}.ppm, {v,i}_NAME/H_1_{2..6}",
         marker="[iv]_*/H_1_2",
         parts=(
-            Part("pictures", ("[iv]_*/[1-6].ppm",), 116 * 6, _planar_pictures),
-            Part("homographies", ("[iv]_*/H_1_[2-6]",), 116 * 5, _planar_matrices),
+            Part("pictures", ("[iv]_*/[1-6].ppm",), 116 * 6, named.planar_pictures),
+            Part("homographies", ("[iv]_*/H_1_[2-6]",), 116 * 5, named.planar_matrices),
         ),
     ),
     DatasetEntry(
@@ -466,12 +361,12 @@ _ENTRIES = (
         marker="joint_positions/*/*/joint_positions.mat",
         parts=(
             Part("splits", ("splits/*_test_split*.txt",), 63),
-            Part("clips", ("Rename_Images/*/*/",), 928, _jhmdb("Rename_Images")),
+            Part("clips", ("Rename_Images/*/*/",), 928, named.jhmdb_clips("Rename_Images")),
             Part(
                 "annotations",
                 ("joint_positions/*/*/joint_positions.mat",),
                 928,
-                _jhmdb("joint_positions", "joint_positions.mat"),
+                named.jhmdb_clips("joint_positions", "joint_positions.mat"),
             ),
         ),
     ),

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_lines
-from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped
+from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped, usable
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.geometry import PixelTransform, Points, SizeWH, as_points, inside
 from counterpoint.images import Picture, fit_picture, load_picture
@@ -275,15 +275,13 @@ def _require_inside(bird: Bird, size_wh: SizeWH) -> None:
 
 def _usable(birds: Collection[Bird]) -> tuple[tuple[Bird, ...], tuple[Skipped, ...]]:
     """Birds whose picture is there and as large as its annotations say, and the others."""
-    usable: list[Bird] = []
-    skipped: list[Skipped] = []
-    for bird in birds:
-        try:
-            _require_inside(bird, PictureSizes(ORIGIN).of(bird.path))
-            usable.append(bird)
-        except BadInput as error:
-            skipped.append(Skipped(f"image {bird.image_id}", str(error)))
-    return tuple(usable), tuple(skipped)
+
+    def checked(bird: Bird) -> Bird:
+        _require_inside(bird, PictureSizes(ORIGIN).of(bird.path))
+        return bird
+
+    named = [(f"image {bird.image_id}", bird) for bird in birds]
+    return usable(named, checked, skip_bad=True)
 
 
 def _class_ids(classes: Collection[int | str], names: dict[int, str]) -> set[int]:

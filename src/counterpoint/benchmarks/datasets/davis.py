@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from counterpoint.benchmarks.datasets._tables import Origin, read_lines
-from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped
+from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped, usable
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture, load_picture
@@ -211,19 +211,15 @@ def read_davis(
     chosen = [name for name in names if sequences is None or name in sequences][:limit]
     if not chosen:
         raise BadInput(f"expected sequences in DAVIS-{year} {split} at {root}, found none")
-    found: list[DavisSequence] = []
-    skipped: list[Skipped] = []
-    for name in chosen:
-        try:
-            found.append(_sequence(root, name, resolution, single=year == "2016"))
-        except BadInput as error:
-            if not skip_bad:
-                raise
-            skipped.append(Skipped(name, str(error)))
+    found, skipped = usable(
+        [(name, name) for name in chosen],
+        lambda name: _sequence(root, name, resolution, single=year == "2016"),
+        skip_bad=skip_bad,
+    )
     if not found:
         raise BadInput(f"expected a sequence that is all here, got none: {skipped[0].reason}")
-    kept = tuple(found if limit_frames is None else (one.first(limit_frames) for one in found))
-    return Davis(year, split, kept, limit_frames, tuple(skipped))
+    kept = found if limit_frames is None else tuple(one.first(limit_frames) for one in found)
+    return Davis(year, split, kept, limit_frames, skipped)
 
 
 def _names(root: Path, year: Year, split: str) -> list[str]:

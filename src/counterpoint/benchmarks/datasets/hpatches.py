@@ -15,7 +15,6 @@ Their names: ``SEQUENCE/1.npz``, ``SEQUENCE/1.ppm.npz`` or, as SuperPoint's are 
 Tables are read and checked at once, pictures and key points when they are used.
 """
 
-import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +24,11 @@ import numpy as np
 from jaxtyping import Float
 
 from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_lines
-from counterpoint.benchmarks.datasets.keypoints import Skipped
+from counterpoint.benchmarks.datasets.keypoints import Skipped, usable
 from counterpoint.errors import BadInput, UnknownName
-from counterpoint.geometry import Points, as_points, require_inside
+from counterpoint.geometry import Points
 from counterpoint.images import Picture, load_picture
+from counterpoint.tasks.keypoint_files import read_npz
 
 Kind = Literal["illumination", "viewpoint"]
 
@@ -175,19 +175,12 @@ def read_hpatches(
         and (sequences is None or name in sequences)
         and (kind is None or _kind(folder) == kind)
     ]
-    found: list[PlanarSequence] = []
-    skipped: list[Skipped] = []
-    for folder in wanted[:limit]:
-        try:
-            found.append(_read_sequence(folder))
-        except BadInput as error:
-            if not skip_bad:
-                raise
-            skipped.append(Skipped(folder.name, str(error)))
+    named = ((folder.name, folder) for folder in wanted[:limit])
+    found, skipped = usable(named, _read_sequence, skip_bad=skip_bad)
     if not found:
         why = f"; {skipped[0].reason}" if skipped else ""
         raise BadInput(f"expected sequences of the kind asked for in {root}, found none{why}")
-    return HPatches(tuple(found), tuple(sorted(left_out)), tuple(skipped))
+    return HPatches(found, tuple(sorted(left_out)), skipped)
 
 
 def read_keypoints(
@@ -217,19 +210,7 @@ def read_keypoints(
             f"no key points at {folder / names[0]} (nor {' nor '.join(names[1:])}): give the "
             "folder that holds them, or --keypoints sift"
         )
-    expected = f"expected an npz with keypoints (N, 2) [and scores (N,)] in {path}"
-    try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            points, scores = file["keypoints"], file.get("scores")
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise BadInput(f"{expected}: {error}; write it again") from error
-    if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "fiu":
-        raise BadInput(f"{expected}, got keypoints {points.dtype} {points.shape}")
-    if scores is not None:
-        if scores.shape != points.shape[:1] or not np.isfinite(scores).all():
-            raise BadInput(f"{expected}, got {scores.shape} scores of {len(points)} points")
-        points = points[np.argsort(-scores, kind="stable")]
-    return require_inside(as_points(points[:count]), picture.size_wh, picture.name)
+    return read_npz(path, picture.size_wh, count).points_px
 
 
 def _folders(root: Path) -> dict[str, Path]:

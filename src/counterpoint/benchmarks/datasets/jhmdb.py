@@ -16,7 +16,7 @@ from jaxtyping import Float
 from counterpoint.benchmarks.datasets._pair_lists import read_mat
 from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_lines
 from counterpoint.benchmarks.datasets.davis import part_of
-from counterpoint.benchmarks.datasets.keypoints import Skipped
+from counterpoint.benchmarks.datasets.keypoints import Skipped, usable
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture, load_picture
@@ -171,18 +171,14 @@ def read_jhmdb(
     if limit_frames is not None and limit_frames < 2:
         raise BadInput(f"expected at least 2 frames, got a limit of {limit_frames}")
     chosen = _chosen(_test_clips(root, split), clips)[:limit]
-    found: list[Clip] = []
-    skipped: list[Skipped] = []
-    for name in chosen:
-        try:
-            found.append(_clip(root, name, limit_frames))
-        except BadInput as error:
-            if not skip_bad:
-                raise
-            skipped.append(Skipped(name, str(error)))
+    found, skipped = usable(
+        [(name, name) for name in chosen],
+        lambda name: _clip(root, name, limit_frames),
+        skip_bad=skip_bad,
+    )
     if not found:
         raise BadInput(f"expected test clips of split {split} at {root}, found none")
-    return JHMDB(split, tuple(found), tuple(skipped), limit_frames)
+    return JHMDB(split, found, skipped, limit_frames)
 
 
 def _test_clips(root: Path, split: int) -> list[str]:

@@ -15,7 +15,7 @@ from PIL import Image
 from counterpoint.benchmarks.datasets._tables import Origin
 from counterpoint.errors import BadInput, ImageError, PointError, UnknownName
 from counterpoint.geometry import Points, SizeWH, as_points, inside
-from counterpoint.images import Picture
+from counterpoint.images import EXIF_ORIENTATION, Picture
 
 SLACK_PX = 2.0
 """How far beyond the picture an annotator's click may lie, pixels of the picture."""
@@ -24,6 +24,7 @@ Box = tuple[float, float, float, float]
 """Left, top, right and bottom, pixels of the picture."""
 
 T = TypeVar("T")
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -222,6 +223,31 @@ def read_pairs(
     return tuple(pairs), tuple(skipped)
 
 
+def usable(
+    items: Iterable[tuple[str, T]], read: Callable[[T], Read], *, skip_bad: bool
+) -> tuple[tuple[Read, ...], tuple[Skipped, ...]]:
+    """What can be read of a list; with ``skip_bad`` the rest is listed apart.
+
+    Args:
+        items: each one's id and what ``read`` takes.
+        read: makes the sequence, video or pair, or raises `BadInput`.
+        skip_bad: list bad ones instead of raising.
+
+    Raises:
+        BadInput: a bad one.
+    """
+    found: list[Read] = []
+    skipped: list[Skipped] = []
+    for identity, item in items:
+        try:
+            found.append(read(item))
+        except BadInput as error:
+            if not skip_bad:
+                raise
+            skipped.append(Skipped(identity, str(error)))
+    return tuple(found), tuple(skipped)
+
+
 def finish(
     name: str,
     root: Path,
@@ -340,7 +366,7 @@ def require_picture(path: Path, origin: Origin) -> Path:
 def _header_size(path: Path, origin: Origin) -> SizeWH:
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(0x0112, 1) >= 5  # on its side
+            turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5  # on its side
             w, h = image.size
     except FileNotFoundError as error:
         raise origin.missing(path) from error

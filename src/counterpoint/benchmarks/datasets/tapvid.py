@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from counterpoint.benchmarks.datasets._tables import Origin
 from counterpoint.benchmarks.datasets.davis import part_of
-from counterpoint.benchmarks.datasets.keypoints import SLACK_PX, Skipped
+from counterpoint.benchmarks.datasets.keypoints import SLACK_PX, Skipped, usable
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.geometry import SizeWH, inside
 from counterpoint.images import Picture, load_picture
@@ -135,20 +135,16 @@ def read_tapvid(
         if name not in entries:
             raise UnknownName(f"video of {path.name}", name, entries)
     chosen = [name for name in entries if videos is None or name in videos][:limit]
-    found: list[TrackedVideo] = []
-    skipped: list[Skipped] = []
-    for name in chosen:
-        try:
-            found.append(_video(path, name, entries[name]))
-        except BadInput as error:
-            if not skip_bad:
-                raise
-            skipped.append(Skipped(name, str(error)))
+    found, skipped = usable(
+        [(name, name) for name in chosen],
+        lambda name: _video(path, name, entries[name]),
+        skip_bad=skip_bad,
+    )
     if not found:
         why = f"; {skipped[0].reason}" if skipped else ""
         raise BadInput(f"expected videos in {path}, found none{why}")
     title = _DAVIS if path.stem == "tapvid_davis" else f"TAP-Vid {path.stem}"
-    return TapVidSet(title, tuple(found), tuple(skipped))
+    return TapVidSet(title, found, skipped)
 
 
 def _entries(path: Path) -> Mapping[str, Any]:

@@ -21,7 +21,7 @@ from PIL import Image
 
 from counterpoint.benchmarks.datasets._tables import Origin, read_text
 from counterpoint.benchmarks.datasets.flo import Flow, flo_size, read_flo
-from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped, plain
+from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped, plain, usable
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture, load_picture
@@ -219,19 +219,15 @@ def _folders(
 def _pairs(
     chosen: Collection[tuple[str, Path]], skip_bad: bool
 ) -> tuple[tuple[TSSPair, ...], tuple[Skipped, ...]]:
-    pairs: list[TSSPair] = []
-    skipped: list[Skipped] = []
-    for group, folder in chosen:
-        try:
-            pairs.append(_pair(group, folder))
-        except BadInput as error:
-            if not skip_bad:
-                raise
-            skipped.append(Skipped(f"{group}/{folder.name}", str(error)))
+    pairs, skipped = usable(
+        [(f"{group}/{folder.name}", (group, folder)) for group, folder in chosen],
+        lambda row: _pair(*row),
+        skip_bad=skip_bad,
+    )
     if not pairs:
         why = f"; {len(skipped)} skipped, the first: {skipped[0].reason}" if skipped else ""
         raise BadInput(f"expected pairs of TSS, found none{why}")
-    return tuple(pairs), tuple(skipped)
+    return pairs, skipped
 
 
 def _pair(group: str, folder: Path) -> TSSPair:
