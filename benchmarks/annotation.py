@@ -33,8 +33,8 @@ from counterpoint.features import Extractor, FeatureMap
 from counterpoint.files import write_text
 from counterpoint.images import ImageLike, Picture, load_picture
 from counterpoint.options import Options
-from counterpoint.tasks.annotating import Annotator, Transfer
-from counterpoint.tasks.annotation_score import Judged, Score, judge, score
+from counterpoint.tasks.annotation.annotator import Annotator, Transfer
+from counterpoint.tasks.annotation.score import Judged, Score, judge, score
 
 ALPHA = 0.1
 RISKS = (0.1, 0.2, 0.5)
@@ -130,7 +130,7 @@ def read_animal(badja: Path, davis: Path, animal: str) -> Bench:
 
 def measure_masks(davis: Path, args: argparse.Namespace) -> None:
     """DAVIS: two frames' masks as references, three others as targets; overlap (IoU)."""
-    from counterpoint.tasks.annotation_masks import overlap
+    from counterpoint.tasks.annotation.masks import overlap
 
     for video, references in (("blackswan", (0, 25)), ("dog", (0, 30)), ("camel", (0, 40))):
         bench = _masked_frames(davis, video, [*references, 10, 18, 45])

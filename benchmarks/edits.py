@@ -33,11 +33,11 @@ from counterpoint.images import Picture, load_picture
 from counterpoint.matching import PreparedMap
 from counterpoint.options import Options
 from counterpoint.plots import draw_strip, save_png
-from counterpoint.tasks.edit_points import Carrying
-from counterpoint.tasks.edit_sources import sticker_edit
-from counterpoint.tasks.edits import CarriedEdit, carry_edit
-from counterpoint.tasks.layers import Edit, blend
-from counterpoint.tasks.local_features import geometric_options
+from counterpoint.tasks.edits.carry import CarriedEdit, carry_edit
+from counterpoint.tasks.edits.layers import Edit, blend
+from counterpoint.tasks.edits.points import Carrying
+from counterpoint.tasks.edits.sources import sticker_edit
+from counterpoint.tasks.scenes.local_features import geometric_options
 
 SIDES = (90, 180)
 PLACES = {

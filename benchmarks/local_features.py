@@ -20,11 +20,11 @@ from counterpoint.backbones import load
 from counterpoint.backbones.base import Backbone, Tap
 from counterpoint.backbones.network import Batch, CleanBackbone, Setting, Taps
 from counterpoint.backbones.zoo import ZOO
-from counterpoint.benchmarks.cub_pairs import prepare, score_prior, score_taps
+from counterpoint.benchmarks.birds.crops import prepare, score_prior, score_taps
 from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.benchmarks.datasets.spair import read_spair
-from counterpoint.benchmarks.pairs import predict_pairs, predict_prior
-from counterpoint.benchmarks.protocols import find_protocol, score
+from counterpoint.benchmarks.keypoints.protocols import find_protocol, score
+from counterpoint.benchmarks.keypoints.run import predict_pairs, predict_prior
 from counterpoint.benchmarks.stereo import motorcycle, score_stereo
 from counterpoint.options import Options
 

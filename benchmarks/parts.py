@@ -19,8 +19,8 @@ from counterpoint.benchmarks.datasets.cub import BirdCrop, crop_bird, read_cub
 from counterpoint.benchmarks.datasets.davis import read_davis
 from counterpoint.images import Picture, load_picture
 from counterpoint.options import Options
-from counterpoint.tasks.kmeans import kmeans, nearest
-from counterpoint.tasks.segmentation import PartModel, Segmenting, fit_parts
+from counterpoint.tasks.parts.kmeans import kmeans, nearest
+from counterpoint.tasks.parts.segmentation import PartModel, Segmenting, fit_parts
 
 CROP_PX = 128
 

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor
 
 from counterpoint.backbones import load
-from counterpoint.benchmarks.cub_pairs import CubCrops, nearest, prepare, score_method, score_prior
+from counterpoint.benchmarks.birds.crops import (
+    CubCrops,
+    nearest,
+    prepare,
+    score_method,
+    score_prior,
+)
 from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.features import FeatureMap, join
 from counterpoint.images import Picture

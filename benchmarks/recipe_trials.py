@@ -22,7 +22,7 @@ from recipe_experiments import experiment
 
 from counterpoint.backbones.small import Small
 from counterpoint.backbones.small_net import NetConfig
-from counterpoint.benchmarks.cub_pairs import CubCrops, prepare, score_prior, score_taps
+from counterpoint.benchmarks.birds.crops import CubCrops, prepare, score_prior, score_taps
 from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.benchmarks.stereo import motorcycle, score_stereo
 from counterpoint.files import write_bytes

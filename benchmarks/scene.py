@@ -23,7 +23,7 @@ from skimage.data import stereo_motorcycle
 
 from counterpoint.cli.app import main as counterpoint
 from counterpoint.geometry import camera_matrix, from_colmap
-from counterpoint.tasks.homography import mean_corner_error
+from counterpoint.tasks.scenes.homography import mean_corner_error
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from support.tiny_scene import FOCAL_PX, pose, write_scene

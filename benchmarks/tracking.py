@@ -18,15 +18,15 @@ import numpy as np
 from PIL import Image
 
 from counterpoint.backbones import load
-from counterpoint.benchmarks.badja_metrics import AREA_SHARE, BadjaPCK
 from counterpoint.benchmarks.datasets.badja import read_badja_videos
 from counterpoint.benchmarks.datasets.davis import read_davis
 from counterpoint.benchmarks.datasets.tapvid import tapvid_to_pixels
+from counterpoint.benchmarks.videos.badja_metrics import AREA_SHARE, BadjaPCK
 from counterpoint.geometry import apply_homography
 from counterpoint.options import Options
-from counterpoint.tasks.prompts import Prompt
-from counterpoint.tasks.temporal import TEMPORAL, setting_of
-from counterpoint.tasks.tracking import Tracking, track_video
+from counterpoint.tasks.tracking.prompts import Prompt
+from counterpoint.tasks.tracking.temporal import TEMPORAL, setting_of
+from counterpoint.tasks.tracking.tracker import Tracking, track_video
 from counterpoint.videos import open_video
 
 

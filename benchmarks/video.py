@@ -10,7 +10,7 @@ above what it held before the first frame's features were made, the context's fe
 - ``reference``: the affinity of all cells with all cells of all context frames, times the
   neighbourhood's mask, `topk` over it, and a product with the labels; in place where it can be,
   and without the original's copies of the mask. It needs 9 GB at the defaults.
-- ``banded``: `counterpoint.tasks.video.LabelPropagator`.
+- ``banded``: `counterpoint.tasks.tracking.propagation.LabelPropagator`.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.options import parse_size
-from counterpoint.tasks.video import LabelPropagator, Propagation
+from counterpoint.tasks.tracking.propagation import LabelPropagator, Propagation
 
 Step = Callable[[], torch.Tensor]
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         save_png,
     )
     from counterpoint.provenance import Provenance
-    from counterpoint.tasks.parts import joint_pca
+    from counterpoint.tasks.parts.components import joint_pca
 
 _HOMES = {
     "CounterpointError": "counterpoint.errors",
@@ -45,7 +45,7 @@ _HOMES = {
     "draw_matches": "counterpoint.plots",
     "draw_strip": "counterpoint.plots",
     "extract": "counterpoint.api",
-    "joint_pca": "counterpoint.tasks.parts",
+    "joint_pca": "counterpoint.tasks.parts.components",
     "load": "counterpoint.backbones",
     "load_picture": "counterpoint.images",
     "match": "counterpoint.matching",

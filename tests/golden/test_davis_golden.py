@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.tasks.video import LabelPropagator, Propagation, mask_of, one_hot_labels
+from counterpoint.tasks.tracking.propagation import (
+    LabelPropagator,
+    Propagation,
+    mask_of,
+    one_hot_labels,
+)
 
 
 @pytest.mark.parametrize("case", ["sd", "small"])

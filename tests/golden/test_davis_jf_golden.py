@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from counterpoint.benchmarks.datasets.davis import read_davis, read_mask
-from counterpoint.benchmarks.video_metrics import JF, boundary_accuracy, region_similarity
+from counterpoint.benchmarks.videos.mask_metrics import JF, boundary_accuracy, region_similarity
 
 SEQUENCES = ("blackswan", "camel", "dog")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from counterpoint.matching import mutual_nearest
-from counterpoint.tasks.homography import Robust, estimate, mean_corner_error
+from counterpoint.tasks.scenes.homography import Robust, estimate, mean_corner_error
 
 
 @pytest.mark.parametrize("method", ["lmeds", "ransac"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
-from counterpoint.benchmarks.protocols import find_protocol, score
+from counterpoint.benchmarks.keypoints.protocols import find_protocol, score
 from counterpoint.features import FeatureMap
 from counterpoint.matching import PreparedMap, match, similarity_map
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counterpoint.tasks.homography import mean_corner_error
+from counterpoint.tasks.scenes.homography import mean_corner_error
 from support.tiny_hpatches import warp, write_hpatches, write_keypoints
 
 TRUE = np.array([[0.98, 0.05, 8], [-0.04, 1.02, 6], [1e-4, -5e-5, 1]])

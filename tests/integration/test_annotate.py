@@ -129,7 +129,7 @@ def test_what_is_written_is_coco(run, toys):
 
 
 def test_a_stopped_run_goes_on(run, toys, monkeypatch):
-    from counterpoint.tasks.annotating import Annotator
+    from counterpoint.tasks.annotation.annotator import Annotator
 
     targets = [toys / "photos" / "set" / f"{number}.png" for number in (4, 5, 6)]
     asked = arguments(toys, *targets[:2], "--json")
@@ -155,7 +155,7 @@ def test_a_stopped_run_goes_on(run, toys, monkeypatch):
 
 
 def test_nothing_is_lost_when_interrupted(run, toys, monkeypatch):
-    from counterpoint.tasks.annotating import Annotator
+    from counterpoint.tasks.annotation.annotator import Annotator
 
     usual = Annotator.annotate
 

@@ -8,8 +8,8 @@ import pytest
 from counterpoint.benchmarks.datasets.pf_pascal import read_pf_pascal
 from counterpoint.benchmarks.datasets.pf_willow import read_pf_willow, willow_points
 from counterpoint.benchmarks.datasets.spair import read_spair
-from counterpoint.benchmarks.pairs import predict_prior
-from counterpoint.benchmarks.protocols import find_protocol, score
+from counterpoint.benchmarks.keypoints.protocols import find_protocol, score
+from counterpoint.benchmarks.keypoints.run import predict_prior
 from support.tiny_datasets import edit_json, write_ap10k, write_pascal, write_spair, write_willow
 
 

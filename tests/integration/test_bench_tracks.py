@@ -8,7 +8,7 @@ import pytest
 
 from counterpoint.backbones import load
 from counterpoint.benchmarks.datasets.badja import read_badja_videos
-from counterpoint.benchmarks.track_run import run_badja
+from counterpoint.benchmarks.videos.track_run import run_badja
 from counterpoint.options import Options
 from support.tiny_video import drifting_entry, tapvid_entry, write_badja, write_tapvid
 

@@ -9,19 +9,19 @@ from PIL import Image
 from counterpoint.backbones import load
 from counterpoint.backbones.zoo import ZOO
 from counterpoint.benchmarks.datasets.davis import read_davis, read_mask
-from counterpoint.benchmarks.propagation import (
+from counterpoint.benchmarks.videos.mask_metrics import JF
+from counterpoint.benchmarks.videos.propagation import (
     DAVIS_SETTINGS,
     JHMDB_SETTINGS,
     davis_input,
     jhmdb_input,
     track_masks,
 )
-from counterpoint.benchmarks.video_metrics import JF
 from counterpoint.cli.app import main
 from counterpoint.errors import BadInput
 from counterpoint.options import Options
-from counterpoint.tasks.temporal import setting_of
-from counterpoint.tasks.video import Propagation
+from counterpoint.tasks.tracking.propagation import Propagation
+from counterpoint.tasks.tracking.temporal import setting_of
 from support.tiny_video import SIZE_WH, paint, save_mask, write_davis, write_jhmdb
 
 # Small inputs: `rgb` has a cell a pixel.
@@ -84,7 +84,7 @@ def test_a_second_run_goes_on_where_the_first_ended(mini, tmp_path, monkeypatch)
         tracked.append(sequence.name)
         return track_masks(backbone, sequence, *more)
 
-    monkeypatch.setattr("counterpoint.benchmarks.video_run.track_masks", spy)
+    monkeypatch.setattr("counterpoint.benchmarks.videos.run.track_masks", spy)
     assert run(*command) == 0
     assert tracked == ["one", "two"]
     assert run(*command) == 0

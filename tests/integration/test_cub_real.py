@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from counterpoint.backbones import load
-from counterpoint.benchmarks.cub_pairs import prepare, score_prior, score_taps
+from counterpoint.benchmarks.birds.crops import prepare, score_prior, score_taps
 from counterpoint.benchmarks.datasets.cub import crop_bird, read_cub
 
 

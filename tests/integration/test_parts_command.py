@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from safetensors import safe_open
 
-from counterpoint.tasks.part_pictures import COLOURS
+from counterpoint.tasks.parts.pictures import COLOURS
 from counterpoint.videos import VideoWriter, open_video
 
 BODY, HEAD, GROUND = (210, 60, 30), (200, 30, 190), (90, 160, 90)

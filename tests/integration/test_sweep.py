@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from counterpoint.backbones import load
-from counterpoint.benchmarks import sweep_rows
-from counterpoint.benchmarks.cub_pairs import prepare, score_taps
+from counterpoint.benchmarks.birds.crops import prepare, score_taps
 from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.benchmarks.datasets.spair import read_spair
-from counterpoint.benchmarks.pairs import predict_pairs
-from counterpoint.benchmarks.protocols import find_protocol, score
-from counterpoint.benchmarks.sweep import run_sweep
-from counterpoint.benchmarks.sweep_plan import make_grid, plan_sweep
-from counterpoint.benchmarks.sweep_rows import NOT_COUNTED, crop_course, keypoint_course
+from counterpoint.benchmarks.keypoints.protocols import find_protocol, score
+from counterpoint.benchmarks.keypoints.run import predict_pairs
+from counterpoint.benchmarks.sweep import rows as sweep_rows
+from counterpoint.benchmarks.sweep.plan import make_grid, plan_sweep
+from counterpoint.benchmarks.sweep.rows import NOT_COUNTED, crop_course, keypoint_course
+from counterpoint.benchmarks.sweep.search import run_sweep
 from counterpoint.errors import StorageError
 from counterpoint.options import Options
 from support.tiny_datasets import write_spair

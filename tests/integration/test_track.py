@@ -10,14 +10,14 @@ from PIL import Image
 
 from counterpoint.benchmarks.datasets.davis import read_davis, read_mask
 from counterpoint.benchmarks.datasets.tapvid import tapvid_to_pixels
-from counterpoint.benchmarks.propagation import track_masks
-from counterpoint.benchmarks.video_metrics import JF
-from counterpoint.cli.track import _check_input
-from counterpoint.cli.track_show import Clock
+from counterpoint.benchmarks.videos.mask_metrics import JF
+from counterpoint.benchmarks.videos.propagation import track_masks
+from counterpoint.cli.track.command import _check_input
+from counterpoint.cli.track.show import Clock
 from counterpoint.errors import BadInput
 from counterpoint.options import Options
-from counterpoint.tasks.temporal import TEMPORAL, setting_of
-from counterpoint.tasks.track_folder import TrackFolder
+from counterpoint.tasks.tracking.folder import TrackFolder
+from counterpoint.tasks.tracking.temporal import TEMPORAL, setting_of
 from counterpoint.videos import VideoWriter, open_video
 from support.tiny_video import SIDE, SIZE_WH, paint, places, save_mask
 
@@ -204,7 +204,7 @@ def test_what_is_done_is_not_done_again(run, film, monkeypatch):
     def never(*arguments):
         raise AssertionError("stepped")
 
-    monkeypatch.setattr("counterpoint.tasks.tracking.frame_features", never)
+    monkeypatch.setattr("counterpoint.tasks.tracking.tracker.frame_features", never)
     assert run(*command)[0] == 0
     assert contents(film / "out") == before
     code, _, said = run(*command, "--topk", 3)

@@ -13,8 +13,26 @@ from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform
 from counterpoint.images import Picture
 from counterpoint.matching import Evidence, PreparedMap, unmirrored
-from counterpoint.tasks.annotating import Annotator, Transfer
-from counterpoint.tasks.annotation import (
+from counterpoint.tasks.annotation.annotator import Annotator, Transfer
+from counterpoint.tasks.annotation.calibration import leave_one_out
+from counterpoint.tasks.annotation.journal import Journal, from_entry, to_entry
+from counterpoint.tasks.annotation.masks import (
+    CarriedMask,
+    best_threshold,
+    carry_mask,
+    clean,
+    overlap,
+)
+from counterpoint.tasks.annotation.results import (
+    ByName,
+    Result,
+    collect,
+    judge_results,
+    review_rows,
+    things_of,
+)
+from counterpoint.tasks.annotation.score import Judged, box_overlap, judge, score
+from counterpoint.tasks.annotation.transfer import (
     Ballot,
     Reference,
     View,
@@ -25,25 +43,7 @@ from counterpoint.tasks.annotation import (
     poll,
     transfer,
 )
-from counterpoint.tasks.annotation_calibration import leave_one_out
-from counterpoint.tasks.annotation_journal import Journal, from_entry, to_entry
-from counterpoint.tasks.annotation_masks import (
-    CarriedMask,
-    best_threshold,
-    carry_mask,
-    clean,
-    overlap,
-)
-from counterpoint.tasks.annotation_results import (
-    ByName,
-    Result,
-    collect,
-    judge_results,
-    review_rows,
-    things_of,
-)
-from counterpoint.tasks.annotation_score import Judged, box_overlap, judge, score
-from counterpoint.tasks.annotation_views import (
+from counterpoint.tasks.annotation.views import (
     cut_out,
     longer_side_px,
     mask_on_cut,

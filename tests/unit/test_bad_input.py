@@ -22,7 +22,7 @@ from counterpoint.benchmarks.datasets.pf_willow import read_pf_willow
 from counterpoint.benchmarks.datasets.spair import read_spair
 from counterpoint.benchmarks.datasets.tapvid import TrackedVideo, read_tapvid
 from counterpoint.benchmarks.datasets.tss import TSSPair, read_tss
-from counterpoint.benchmarks.video_run import usable_of
+from counterpoint.benchmarks.videos.run import usable_of
 from counterpoint.errors import BadInput
 from support.tiny_datasets import edit_json, write_ap10k, write_pascal, write_spair, write_willow
 from support.tiny_hpatches import write_hpatches

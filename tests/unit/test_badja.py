@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from counterpoint.benchmarks.badja_metrics import BadjaPCK
 from counterpoint.benchmarks.datasets.badja import read_badja_videos
+from counterpoint.benchmarks.videos.badja_metrics import BadjaPCK
 from counterpoint.errors import BadInput, PointError, UnknownName
 from support.tiny_video import SIDE, SIZE_WH, animal_joints, paint, save_mask, write_badja
 

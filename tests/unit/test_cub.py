@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from counterpoint.backbones import load
-from counterpoint.benchmarks.controls import with_untrained
-from counterpoint.benchmarks.cub_pairs import (
+from counterpoint.benchmarks.birds.crops import (
     draw_pairs,
     prepare,
     score_backbone,
     score_prior,
     score_taps,
 )
+from counterpoint.benchmarks.controls import with_untrained
 from counterpoint.benchmarks.datasets.cub import crop_bird, cub_to_pixels, read_cub
 from counterpoint.benchmarks.report import cells, cub_report
 from counterpoint.cli.app import main

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from counterpoint.backbones import load
-from counterpoint.benchmarks.cub_pairs import CubCrops
-from counterpoint.benchmarks.cub_subsets import (
+from counterpoint.benchmarks.birds.crops import CubCrops
+from counterpoint.benchmarks.birds.subsets import (
     PreparedSubset,
     named,
     prepare_subset,

@@ -12,7 +12,9 @@ from counterpoint.errors import BadInput, ImageError
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform, apply_homography
 from counterpoint.images import Picture
-from counterpoint.tasks.edit_motion import (
+from counterpoint.tasks.edits.carry import carry_edit
+from counterpoint.tasks.edits.layers import Edit, blend, render
+from counterpoint.tasks.edits.motion import (
     Steadying,
     frame_findings,
     least_squares,
@@ -21,14 +23,12 @@ from counterpoint.tasks.edit_motion import (
     track_summary,
     unsteadiness,
 )
-from counterpoint.tasks.edit_points import Carrying, sample_points
-from counterpoint.tasks.edit_search import Search
-from counterpoint.tasks.edit_sources import Placing, difference_edit, sticker_edit
-from counterpoint.tasks.edits import carry_edit
-from counterpoint.tasks.layers import Edit, blend, render
-from counterpoint.tasks.originals import load_original, load_rgba
-from counterpoint.tasks.warp_fits import NoWarp, WarpFit, choose_warp, fit_warp
-from counterpoint.tasks.warps import Plausible, Warp, implausible, smooth_plate
+from counterpoint.tasks.edits.originals import load_original, load_rgba
+from counterpoint.tasks.edits.points import Carrying, sample_points
+from counterpoint.tasks.edits.search import Search
+from counterpoint.tasks.edits.sources import Placing, difference_edit, sticker_edit
+from counterpoint.tasks.edits.warp_fits import NoWarp, WarpFit, choose_warp, fit_warp
+from counterpoint.tasks.edits.warps import Plausible, Warp, implausible, smooth_plate
 
 WH = (200, 160)
 SQUARE = np.stack(np.meshgrid(np.arange(40, 121, 8.0), np.arange(30, 111, 8.0)), -1).reshape(-1, 2)
@@ -684,7 +684,7 @@ def test_relighting_stays_under_alpha():
 
 
 def test_light_is_followed_from_source_to_target(photo):
-    from counterpoint.cli.edit_pictures import relighting
+    from counterpoint.cli.edit.pictures import relighting
 
     fmap, picture = dotted(), photo[50:250, 100:300]
     found = carry_edit(square_edit(), fmap, fmap, Carrying(points=80))

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from counterpoint.benchmarks.datasets.keypoints import Difficulty, KeypointPair, KeypointPairs
-from counterpoint.benchmarks.failures import caption, find_failures, page
-from counterpoint.benchmarks.pair_changes import LEVELS, Change, arrangement, change_of
-from counterpoint.benchmarks.pair_parts import change_parts, judge, keypoint_parts
-from counterpoint.benchmarks.predictions import Origin, Predictions
-from counterpoint.benchmarks.protocols import find_protocol
+from counterpoint.benchmarks.keypoints.changes import LEVELS, Change, arrangement, change_of
+from counterpoint.benchmarks.keypoints.failures import caption, find_failures, page
+from counterpoint.benchmarks.keypoints.parts import change_parts, judge, keypoint_parts
+from counterpoint.benchmarks.keypoints.predictions import Origin, Predictions
+from counterpoint.benchmarks.keypoints.protocols import find_protocol
 from counterpoint.errors import BadInput
 from counterpoint.provenance import Provenance
 

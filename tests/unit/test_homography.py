@@ -10,7 +10,7 @@ from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform, apply_homography
 from counterpoint.images import Picture
 from counterpoint.options import Options
-from counterpoint.tasks.homography import (
+from counterpoint.tasks.scenes.homography import (
     Estimate,
     NoEstimate,
     Robust,
@@ -21,7 +21,7 @@ from counterpoint.tasks.homography import (
     supported,
     transfer_error,
 )
-from counterpoint.tasks.local_features import descriptors, detect, geometric_options
+from counterpoint.tasks.scenes.local_features import descriptors, detect, geometric_options
 from support.tiny_hpatches import texture, warp
 
 TRUE = np.array([[1.1, 0.04, 16], [-0.05, 0.98, -9], [1.5e-4, 7e-5, 1]])

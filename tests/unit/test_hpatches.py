@@ -12,7 +12,7 @@ from counterpoint.benchmarks.datasets.hpatches import (
     read_hpatches,
     read_keypoints,
 )
-from counterpoint.benchmarks.hpatches_bench import (
+from counterpoint.benchmarks.planes.hpatches import (
     CornerScore,
     PairResult,
     Setting,
@@ -20,11 +20,11 @@ from counterpoint.benchmarks.hpatches_bench import (
     find_views,
     score_pair,
 )
-from counterpoint.benchmarks.hpatches_report import hpatches_report, tables
+from counterpoint.benchmarks.planes.report import hpatches_report, tables
 from counterpoint.errors import BadInput, ImageError, PointError, UnknownName
 from counterpoint.images import Picture
 from counterpoint.options import Options
-from counterpoint.tasks.homography import Robust
+from counterpoint.tasks.scenes.homography import Robust
 from support.tiny_hpatches import (
     HOMOGRAPHIES,
     SIZE_WH,

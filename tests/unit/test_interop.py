@@ -28,10 +28,10 @@ from counterpoint.interop import (
 )
 from counterpoint.interop.hloc import read_pairs
 from counterpoint.options import Options
-from counterpoint.tasks.homography import Estimate, NoEstimate
-from counterpoint.tasks.keypoint_files import read_keypoints
-from counterpoint.tasks.local_features import KeyPoints, detect, detect_scored
-from counterpoint.tasks.views import (
+from counterpoint.tasks.scenes.homography import Estimate, NoEstimate
+from counterpoint.tasks.scenes.keypoint_files import read_keypoints
+from counterpoint.tasks.scenes.local_features import KeyPoints, detect, detect_scored
+from counterpoint.tasks.scenes.views import (
     View,
     ViewPair,
     choose_pairs,

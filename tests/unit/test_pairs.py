@@ -11,8 +11,10 @@ from PIL import Image
 
 from counterpoint.backbones import load
 from counterpoint.benchmarks.datasets.spair import read_spair
-from counterpoint.benchmarks.pair_report import methods, pair_report, slug, tables
-from counterpoint.benchmarks.pairs import (
+from counterpoint.benchmarks.keypoints.predictions import read_predictions
+from counterpoint.benchmarks.keypoints.protocols import find_protocol, score
+from counterpoint.benchmarks.keypoints.report import methods, pair_report, slug, tables
+from counterpoint.benchmarks.keypoints.run import (
     PROMPT,
     MapCache,
     in_good_order,
@@ -22,8 +24,6 @@ from counterpoint.benchmarks.pairs import (
     size_bytes,
     takes_prompt,
 )
-from counterpoint.benchmarks.predictions import read_predictions
-from counterpoint.benchmarks.protocols import find_protocol, score
 from counterpoint.errors import BadInput, ImageError, StorageError
 from counterpoint.features import FeatureMap
 from counterpoint.matching import PreparedMap

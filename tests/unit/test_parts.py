@@ -6,7 +6,7 @@ import torch
 
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
-from counterpoint.tasks.parts import _percentiles, joint_pca, principal_axes
+from counterpoint.tasks.parts.components import _percentiles, joint_pca, principal_axes
 
 
 def a_map(values, **fields):

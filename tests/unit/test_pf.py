@@ -9,7 +9,7 @@ from scipy.io import savemat
 
 from counterpoint.benchmarks.datasets.pf_pascal import read_pf_pascal
 from counterpoint.benchmarks.datasets.pf_willow import read_pf_willow, willow_points
-from counterpoint.benchmarks.pair_sets import read_again
+from counterpoint.benchmarks.keypoints.sets import read_again
 from counterpoint.errors import BadInput, ImageError, MissingExtra, PointError, UnknownName
 from support.tiny_datasets import MORE, POINTS, SIZES_WH, write_pascal, write_willow
 

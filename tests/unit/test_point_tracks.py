@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.benchmarks.point_tracks import Nearest, Propagated, Seeing, follow_all
+from counterpoint.benchmarks.videos.point_tracks import Nearest, Propagated, Seeing, follow_all
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
 from counterpoint.matching import PreparedMap
-from counterpoint.tasks.video import Propagation
+from counterpoint.tasks.tracking.propagation import Propagation
 
 GRID = (10, 8)
 PROPAGATION = Propagation(temperature=0.05, topk=3, radius=4)

@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from counterpoint import files
 from counterpoint.benchmarks.datasets.keypoints import Skipped
-from counterpoint.benchmarks.predictions import (
+from counterpoint.benchmarks.keypoints.predictions import (
     Origin,
     PredictionFile,
     read_prediction_header,

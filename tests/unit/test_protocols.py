@@ -13,8 +13,13 @@ from counterpoint.benchmarks.datasets.keypoints import (
     KeypointPairs,
     Skipped,
 )
+from counterpoint.benchmarks.keypoints.protocols import (
+    PROTOCOLS,
+    find_protocol,
+    require_scorable,
+    score,
+)
 from counterpoint.benchmarks.metrics import PCK
-from counterpoint.benchmarks.protocols import PROTOCOLS, find_protocol, require_scorable, score
 from counterpoint.errors import BadInput, UnknownName
 
 

@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from counterpoint.benchmarks.reliability import (
+from counterpoint.benchmarks.accuracy.reliability import (
     Judged,
     best_aurc,
     reliability_bins,
     risk_curve,
     trust,
 )
-from counterpoint.benchmarks.reliability_report import draw_trust, threshold_table, trust_table
+from counterpoint.benchmarks.accuracy.report import draw_trust, threshold_table, trust_table
 from counterpoint.errors import BadInput
 from counterpoint.matching import Evidence
 

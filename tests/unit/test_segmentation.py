@@ -10,10 +10,10 @@ from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform
 from counterpoint.images import Picture
 from counterpoint.provenance import Provenance
-from counterpoint.tasks.kmeans import choose_k, kmeans, nearest, silhouette
-from counterpoint.tasks.part_pictures import COLOURS, overlay_parts, save_label_map
-from counterpoint.tasks.parts import outward_sign
-from counterpoint.tasks.segmentation import (
+from counterpoint.tasks.parts.components import outward_sign
+from counterpoint.tasks.parts.kmeans import choose_k, kmeans, nearest, silhouette
+from counterpoint.tasks.parts.pictures import COLOURS, overlay_parts, save_label_map
+from counterpoint.tasks.parts.segmentation import (
     Segmenting,
     fit_parts,
     load_parts,
@@ -212,7 +212,7 @@ class TestParts:
         assert shares(labels, 3).tolist() == [0.5, 0, 0.25]
 
     def test_many_cells_are_sampled(self, monkeypatch):
-        monkeypatch.setattr("counterpoint.tasks.segmentation._MOST_CELLS", 500)
+        monkeypatch.setattr("counterpoint.tasks.parts.segmentation._MOST_CELLS", 500)
         model = fit_parts(MAPS, Segmenting(k=3))
         assert agreement(model.grid_labels(MAPS[0]), HERD[0][1]) == 1
 

@@ -8,7 +8,7 @@ import pytest
 from counterpoint.benchmarks.datasets.ap10k import KEYPOINTS, read_ap10k
 from counterpoint.benchmarks.datasets.keypoints import Difficulty, KeypointPair, Skipped
 from counterpoint.benchmarks.datasets.spair import read_image_annotation, read_spair
-from counterpoint.benchmarks.pair_sets import read_again
+from counterpoint.benchmarks.keypoints.sets import read_again
 from counterpoint.errors import BadInput, UnknownName
 from support.tiny_datasets import (
     POINTS,

@@ -7,9 +7,9 @@ import pytest
 
 from counterpoint.benchmarks.metrics import Estimate, Interval
 from counterpoint.benchmarks.report import Cells
-from counterpoint.benchmarks.sweep_charts import draw_sweep
-from counterpoint.benchmarks.sweep_result import Cell, Sweep, cells, markdown
-from counterpoint.benchmarks.sweep_rows import NOT_COUNTED, Row, RowCounts
+from counterpoint.benchmarks.sweep.charts import draw_sweep
+from counterpoint.benchmarks.sweep.result import Cell, Sweep, cells, markdown
+from counterpoint.benchmarks.sweep.rows import NOT_COUNTED, Row, RowCounts
 
 
 def cell(t, tap, value, *, ensemble=1, dropped=False):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.benchmarks.datasets.tapvid import read_tapvid
-from counterpoint.benchmarks.track_metrics import TapVid, queries_of
+from counterpoint.benchmarks.videos.track_metrics import TapVid, queries_of
 from counterpoint.errors import BadInput, UnknownName
 from support.tiny_video import SIDE, places, tapvid_entry, write_tapvid
 

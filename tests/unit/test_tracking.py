@@ -12,23 +12,23 @@ from counterpoint.errors import BadInput, ImageError, PointError, StorageError
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform
 from counterpoint.tasks.masks import PALETTE, load_objects, read_mask, write_mask
-from counterpoint.tasks.overlays import Overlay, lay_mask
-from counterpoint.tasks.prompts import Prompt, Tracked, to_mot, to_tapvid
-from counterpoint.tasks.readout import (
+from counterpoint.tasks.tracking.folder import Subject, TrackFolder
+from counterpoint.tasks.tracking.overlays import Overlay, lay_mask
+from counterpoint.tasks.tracking.prompts import Prompt, Tracked, to_mot, to_tapvid
+from counterpoint.tasks.tracking.propagation import (
+    Propagation,
+    mask_of,
+    one_hot_labels,
+    propagate,
+)
+from counterpoint.tasks.tracking.readout import (
     box_labels,
     box_marks,
     moved_boxes,
     read_points,
     refine_points,
 )
-from counterpoint.tasks.track_folder import Subject, TrackFolder
-from counterpoint.tasks.tracking import Tracker, Tracking, track
-from counterpoint.tasks.video import (
-    Propagation,
-    mask_of,
-    one_hot_labels,
-    propagate,
-)
+from counterpoint.tasks.tracking.tracker import Tracker, Tracking, track
 
 ROWS, COLUMNS, STRIDE = 12, 16, 4
 SIZE = (COLUMNS * STRIDE, ROWS * STRIDE)

@@ -9,8 +9,8 @@ from PIL import Image
 
 from counterpoint.benchmarks.datasets.flo import flo_size, read_flo, write_flo
 from counterpoint.benchmarks.datasets.tss import ORIGIN, read_tss
-from counterpoint.benchmarks.dense import dense_flow, every, kit_resized, same_position_flow
-from counterpoint.benchmarks.flow_metrics import FlowAccuracy
+from counterpoint.benchmarks.flow.dense import dense_flow, every, kit_resized, same_position_flow
+from counterpoint.benchmarks.flow.metrics import FlowAccuracy
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.features import FeatureMap
 from counterpoint.matching import match

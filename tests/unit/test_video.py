@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
-from counterpoint.tasks.video import (
+from counterpoint.tasks.tracking.propagation import (
     LabelPropagator,
     Propagation,
     gaussian_labels,
@@ -154,7 +154,7 @@ def test_big_tiles_shrink_to_the_room_there_is(monkeypatch):
     maps, labels = scene(2, 3, 4, 9, 11)
     how = Propagation(topk=3, radius=2)
     whole = list(propagate(maps, labels, how))
-    monkeypatch.setattr("counterpoint.tasks.video._SCORES_MB", {"cpu": 1e-3})
+    monkeypatch.setattr("counterpoint.tasks.tracking.propagation._SCORES_MB", {"cpu": 1e-3})
     propagator = LabelPropagator(maps[0], labels, how)
     assert max(t.rows.stop - t.rows.start for t in propagator._tiles()) < 8
     for fmap, expected in zip(maps[1:], whole, strict=True):

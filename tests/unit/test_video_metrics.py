@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from counterpoint.benchmarks.joint_metrics import JointPCK
-from counterpoint.benchmarks.track_metrics import TapVid, queries_of
-from counterpoint.benchmarks.video_metrics import (
+from counterpoint.benchmarks.videos.joint_metrics import JointPCK
+from counterpoint.benchmarks.videos.mask_metrics import (
     JF,
     boundary,
     boundary_accuracy,
     region_similarity,
     statistics,
 )
+from counterpoint.benchmarks.videos.track_metrics import TapVid, queries_of
 from counterpoint.errors import BadInput
 
 SQUARE = np.zeros((20, 30), bool)

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from counterpoint.benchmarks.hpatches_bench import AUC_PX, WITHIN_PX
-from counterpoint.benchmarks.pair_report import AVERAGES, pair_report
-from counterpoint.benchmarks.pair_sets import PAIR_SETS, read_same
-from counterpoint.benchmarks.predictions import (
+from counterpoint.benchmarks.keypoints.predictions import (
     SUFFIX,
     read_prediction_header,
     read_predictions,
 )
-from counterpoint.benchmarks.protocols import find_protocol
+from counterpoint.benchmarks.keypoints.protocols import find_protocol
+from counterpoint.benchmarks.keypoints.report import AVERAGES, pair_report
+from counterpoint.benchmarks.keypoints.sets import PAIR_SETS, read_same
+from counterpoint.benchmarks.planes.hpatches import AUC_PX, WITHIN_PX
 from counterpoint.benchmarks.published import SPAIR_CATEGORIES, is_part, references
 from counterpoint.benchmarks.report import Cells
-from counterpoint.benchmarks.sweep_result import FORMAT as SWEEP
-from counterpoint.benchmarks.sweep_result import MARK
-from counterpoint.benchmarks.sweep_rows import Row
+from counterpoint.benchmarks.sweep.result import FORMAT as SWEEP
+from counterpoint.benchmarks.sweep.result import MARK
+from counterpoint.benchmarks.sweep.rows import Row
 from counterpoint.errors import BadInput, StorageError
 from counterpoint.features import read_header
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from counterpoint.backbones.base import Backbone
-from counterpoint.benchmarks.asked import Asked
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair
-from counterpoint.benchmarks.pairs import (
+from counterpoint.benchmarks.keypoints.asked import Asked
+from counterpoint.benchmarks.keypoints.run import (
     BLANK,
     CACHE_BYTES,
     Key,
@@ -20,7 +20,7 @@ from counterpoint.benchmarks.pairs import (
     size_bytes,
     with_prompt,
 )
-from counterpoint.benchmarks.sweep_rows import Course
+from counterpoint.benchmarks.sweep.rows import Course
 from counterpoint.errors import BadInput
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from counterpoint.backbones.base import Backbone, library_version
+from counterpoint.benchmarks.birds.crops import PROTOCOL, CubCrops, Row, score_prior, score_taps
 from counterpoint.benchmarks.controls import hand_made, with_untrained
-from counterpoint.benchmarks.cub_pairs import PROTOCOL, CubCrops, Row, score_prior, score_taps
 from counterpoint.benchmarks.datasets.keypoints import Skipped
 from counterpoint.benchmarks.taps import blocks, require_taps
 from counterpoint.options import Options
@@ -88,7 +88,7 @@ def cub_report(
 
     Args:
         backbone: the model.
-        benchmark: from `cub_pairs.prepare`.
+        benchmark: from `birds.crops.prepare`.
         timesteps: by default the model's own.
         taps: by default the blocks of the network, not its single layers.
         options: the rest; its seed should be the benchmark's.

@@ -9,28 +9,28 @@ import cyclopts
 from counterpoint.errors import CounterpointError
 
 _COMMANDS = {
-    "match": ("counterpoint.cli.match:match", "Find the same points in other pictures."),
-    "scene": ("counterpoint.cli.scene:scene", "Match many views, for hloc and COLMAP."),
-    "align": ("counterpoint.cli.align:align", "Find the matrix between two views of a scene."),
-    "edit": ("counterpoint.cli.edit:edit", "Carry an edit of one picture to others."),
-    "annotate": ("counterpoint.cli.annotate:annotate", "Label a few pictures, get the rest."),
-    "track": ("counterpoint.cli.track:track", "Follow masks, points, boxes through a video."),
-    "extract": ("counterpoint.cli.extract:extract", "Write feature files for many pictures."),
-    "pca": ("counterpoint.cli.pca:pca", "Colour pictures by their features' components."),
-    "parts": ("counterpoint.cli.parts:parts", "Find the parts that pictures share."),
-    "noise": ("counterpoint.cli.noise:noise", "Show what the model sees at each time step."),
-    "generate": ("counterpoint.cli.generate:generate", "Generate pictures and match them."),
-    "models": ("counterpoint.cli.models:app", "List the models; fetch one's weights."),
-    "bench": ("counterpoint.cli.bench:bench", "Measure correspondence on a data set."),
-    "score": ("counterpoint.cli.bench_pairs:score", "Score predictions under other protocols."),
-    "failures": ("counterpoint.cli.failures:failures", "Draw the worst pairs of predictions."),
-    "sweep": ("counterpoint.cli.sweep:sweep", "Find the best time step and layer."),
-    "ladder": ("counterpoint.cli.ladder:ladder", "Measure accuracy without training, and trust."),
-    "calibrate": ("counterpoint.cli.calibrate:calibrate", "Fit confidence as a probability."),
-    "report": ("counterpoint.cli.report:report", "Collect results into one page."),
-    "data": ("counterpoint.cli.data:app", "List the data sets; check one's folder."),
-    "train": ("counterpoint.cli.train:train", "Train the embedded model."),
-    "demo": ("counterpoint.cli.demo:demo", "Match real photographs with the embedded model."),
+    "match": ("match.command:match", "Find the same points in other pictures."),
+    "scene": ("scenes.scene:scene", "Match many views, for hloc and COLMAP."),
+    "align": ("scenes.align:align", "Find the matrix between two views of a scene."),
+    "edit": ("edit.command:edit", "Carry an edit of one picture to others."),
+    "annotate": ("annotate.command:annotate", "Label a few pictures, get the rest."),
+    "track": ("track.command:track", "Follow masks, points, boxes through a video."),
+    "extract": ("extract:extract", "Write feature files for many pictures."),
+    "pca": ("pca:pca", "Colour pictures by their features' components."),
+    "parts": ("parts:parts", "Find the parts that pictures share."),
+    "noise": ("noise:noise", "Show what the model sees at each time step."),
+    "generate": ("generate:generate", "Generate pictures and match them."),
+    "models": ("models:app", "List the models; fetch one's weights."),
+    "bench": ("bench.birds:bench", "Measure correspondence on a data set."),
+    "score": ("bench.pairs:score", "Score predictions under other protocols."),
+    "failures": ("bench.failures:failures", "Draw the worst pairs of predictions."),
+    "sweep": ("bench.sweep:sweep", "Find the best time step and layer."),
+    "ladder": ("bench.ladder:ladder", "Measure accuracy without training, and trust."),
+    "calibrate": ("bench.calibrate:calibrate", "Fit confidence as a probability."),
+    "report": ("bench.report:report", "Collect results into one page."),
+    "data": ("bench.data:app", "List the data sets; check one's folder."),
+    "train": ("train:train", "Train the embedded model."),
+    "demo": ("demo:demo", "Match real photographs with the embedded model."),
 }
 
 app = cyclopts.App(
@@ -39,7 +39,7 @@ app = cyclopts.App(
     help_format="plaintext",
 )
 for _name, (_target, _help) in _COMMANDS.items():
-    app.command(_target, name=_name, help=_help)
+    app.command(f"counterpoint.cli.{_target}", name=_name, help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from counterpoint.backbones.base import Backbone
-    from counterpoint.benchmarks.pair_report import Table
+    from counterpoint.benchmarks.keypoints.report import Table
     from counterpoint.benchmarks.report import Cells
 
 ModelOptions = Annotated[Options, Parameter(name="*", group="Features")]

@@ -68,7 +68,7 @@ def _across_species(model: "Backbone", out: Path, shown: "Console") -> list[Path
         join_columns,
         save_png,
     )
-    from counterpoint.tasks.parts import joint_pca
+    from counterpoint.tasks.parts.components import joint_pca
 
     left, top, right, bottom = FACE_BOX
     person = Picture(data.astronaut()[top:bottom, left:right], "astronaut")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from counterpoint.features import FeatureMap
     from counterpoint.images import Picture
     from counterpoint.options import Options
-    from counterpoint.tasks.segmentation import PartModel, Segmenting
+    from counterpoint.tasks.parts.segmentation import PartModel, Segmenting
 
 MODEL_FILE, RESULT_FILE, SHEET_FILE = "parts.safetensors", "parts.json", "contact.jpg"
 
@@ -111,7 +111,7 @@ def parts(
     from json import dumps
 
     from counterpoint.files import write_text
-    from counterpoint.tasks.segmentation import load_parts
+    from counterpoint.tasks.parts.segmentation import load_parts
 
     place = output_folder(out)
     settings = _settings(finding, bool(mask))
@@ -157,7 +157,7 @@ def _options_of(note: dict[str, Any], given: "Options") -> "Options":
 
 def _settings(finding: Finding, masked: bool) -> "Segmenting":
     from counterpoint.errors import BadInput
-    from counterpoint.tasks.segmentation import Segmenting
+    from counterpoint.tasks.parts.segmentation import Segmenting
 
     if finding.sample < 1:
         raise BadInput(f"expected a sample of at least 1 picture, got {finding.sample}")
@@ -178,7 +178,7 @@ def _fit(
 ) -> "PartModel":
     """Fitted on a sample, whose maps are kept: they are needed again."""
     from counterpoint.errors import BadInput
-    from counterpoint.tasks.segmentation import fit_parts
+    from counterpoint.tasks.parts.segmentation import fit_parts
 
     fitting: list[FeatureMap] = []
     for shot, fmap in _extracted(shots.shots(evenly(shots.count, sample)), source, {}):
@@ -238,8 +238,8 @@ class _Job:
 
     def _label(self, shot: "Shot", fmap: "FeatureMap") -> "np.ndarray":
         """A picture's labels, written and counted; the picture under them."""
-        from counterpoint.tasks.part_pictures import overlay_parts, save_label_map
-        from counterpoint.tasks.segmentation import shares
+        from counterpoint.tasks.parts.pictures import overlay_parts, save_label_map
+        from counterpoint.tasks.parts.segmentation import shares
 
         labels = self.model.labels(fmap, shot.mask, all_parts=self.all_parts)
         path = save_label_map(labels, self.place / "labels" / f"{shot.stem}.png")
@@ -264,7 +264,7 @@ class _Job:
 
     def result(self, model: str, fitted: Path | None) -> dict[str, Any]:
         """Everything that was found, ready for JSON."""
-        from counterpoint.tasks.part_pictures import COLOURS
+        from counterpoint.tasks.parts.pictures import COLOURS
 
         rows = zip(self.model.present, self.model.salient, self.model.margin, strict=True)
         return {

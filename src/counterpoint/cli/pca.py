@@ -28,7 +28,7 @@ def pca(
     from counterpoint.errors import ImageError
     from counterpoint.images import find_pictures, load_picture
     from counterpoint.plots import draw_components, save_png
-    from counterpoint.tasks.parts import joint_pca
+    from counterpoint.tasks.parts.components import joint_pca
 
     if not pictures:
         raise ImageError("expected pictures, folders or patterns; see pca --help")

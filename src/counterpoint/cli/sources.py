@@ -76,7 +76,7 @@ def geometric_source(options: "Options", features: Path | None, paths: list[Path
     """As `open_source`; where the options are silent, they are those for geometry."""
     source = open_source(options, features, paths)
     if isinstance(source, Running):
-        from counterpoint.tasks.local_features import geometric_options
+        from counterpoint.tasks.scenes.local_features import geometric_options
 
         return Running(source.model, geometric_options(source.model.spec, options))
     return source

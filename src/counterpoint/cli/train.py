@@ -173,7 +173,7 @@ def _held_out(folder: Path, pairs: int) -> "Score":
     """PCK per point on pairs of bird crops, by tap (protocol cub-crops)."""
     from counterpoint.backbones.small import Small
     from counterpoint.backbones.small_net import SmallNet, taps
-    from counterpoint.benchmarks.cub_pairs import prepare, score_backbone
+    from counterpoint.benchmarks.birds.crops import prepare, score_backbone
     from counterpoint.benchmarks.datasets.cub import read_cub
 
     benchmark = prepare(read_cub(folder).half("even"), pairs=pairs)

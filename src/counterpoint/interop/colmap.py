@@ -16,8 +16,8 @@ import numpy as np
 from counterpoint.errors import BadInput, MissingExtra
 from counterpoint.files import atomic_path
 from counterpoint.geometry import SizeWH, fundamental_to_colmap, homography_to_colmap, to_colmap
-from counterpoint.tasks.homography import NoEstimate
-from counterpoint.tasks.views import View, ViewPair
+from counterpoint.tasks.scenes.homography import NoEstimate
+from counterpoint.tasks.scenes.views import View, ViewPair
 
 CameraMode = Literal["auto", "single", "per-image"]
 """As COLMAP's: "auto" gives pictures of one size and focal length one camera."""

@@ -19,7 +19,7 @@ import numpy as np
 
 from counterpoint.errors import BadInput, MissingExtra
 from counterpoint.files import atomic_path, write_text
-from counterpoint.tasks.views import View, ViewPair
+from counterpoint.tasks.scenes.views import View, ViewPair
 
 
 def write_features(path: str | Path, views: Sequence[View]) -> Path:

@@ -21,8 +21,8 @@ from counterpoint.features import FeatureMap
 from counterpoint.images import ImageLike, Picture, load_picture, to_unit_floats
 from counterpoint.matching.mutual import Metric, mutual_matches
 from counterpoint.options import Options
-from counterpoint.tasks.homography import Estimate, Robust, estimate
-from counterpoint.tasks.local_features import (
+from counterpoint.tasks.scenes.homography import Estimate, Robust, estimate
+from counterpoint.tasks.scenes.local_features import (
     MAX_KEYPOINTS,
     Detector,
     descriptors,

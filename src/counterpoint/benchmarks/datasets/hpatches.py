@@ -28,7 +28,7 @@ from counterpoint.benchmarks.datasets.keypoints import Skipped, usable
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.geometry import Points
 from counterpoint.images import Picture, load_picture
-from counterpoint.tasks.keypoint_files import read_npz
+from counterpoint.tasks.scenes.keypoint_files import read_npz
 
 Kind = Literal["illumination", "viewpoint"]
 

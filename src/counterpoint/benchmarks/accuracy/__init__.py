@@ -1,0 +1,1 @@
+"""More accuracy without training, and how far confidence can be trusted."""

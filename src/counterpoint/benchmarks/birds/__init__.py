@@ -1,0 +1,1 @@
+"""Parts of birds: CUB-200-2011, as crops and as papers' subsets."""

@@ -1,0 +1,1 @@
+"""Dense correspondence of foreground pixels: TSS."""

@@ -1,0 +1,1 @@
+"""Pairs of pictures with key points: predictions, and their scoring under every protocol."""

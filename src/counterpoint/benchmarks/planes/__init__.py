@@ -1,0 +1,1 @@
+"""Homographies between pictures of a plane: HPatches."""

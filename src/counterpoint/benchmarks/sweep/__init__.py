@@ -1,0 +1,1 @@
+"""The search for the best time step and layer, and its figures."""

@@ -1,0 +1,1 @@
+"""Masks, joints and points carried through videos: DAVIS, JHMDB, TAP-Vid, BADJA."""

@@ -1,0 +1,1 @@
+"""`counterpoint annotate`, its report and its contact sheets."""

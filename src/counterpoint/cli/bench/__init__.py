@@ -1,0 +1,1 @@
+"""The commands that measure: `bench` and what reads and prepares its results."""

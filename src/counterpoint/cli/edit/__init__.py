@@ -1,0 +1,1 @@
+"""`counterpoint edit`, on pictures and on videos."""

@@ -1,0 +1,1 @@
+"""`counterpoint match`, and what it shows."""

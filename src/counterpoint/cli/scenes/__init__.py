@@ -1,0 +1,1 @@
+"""`align` and `scene`: two views of a scene, and many."""

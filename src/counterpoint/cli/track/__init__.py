@@ -1,0 +1,1 @@
+"""`counterpoint track`: what can be marked, what is shown."""

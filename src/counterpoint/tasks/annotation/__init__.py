@@ -1,0 +1,1 @@
+"""Annotation transfer: label one or a few pictures, get the rest."""

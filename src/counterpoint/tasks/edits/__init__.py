@@ -1,0 +1,1 @@
+"""Edits of one picture carried to others: what is carried, the warps, the blending."""

@@ -1,0 +1,1 @@
+"""Parts that pictures share: principal components and co-segmentation."""

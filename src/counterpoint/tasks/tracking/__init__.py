@@ -1,0 +1,1 @@
+"""What is marked in a video's frame, carried to the others."""
