@@ -11,7 +11,7 @@ import torch
 
 from counterpoint.backbones import small_net
 from counterpoint.backbones.small import embedded_weights
-from counterpoint.backbones.small_views import attend_across
+from counterpoint.backbones.unet import attend_across
 from counterpoint.training import load_packed
 from counterpoint.training.augment import random_crops
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from counterpoint import training
 from counterpoint.backbones import small_net
-from counterpoint.backbones.small_views import attend_across
+from counterpoint.backbones.unet import attend_across
 from counterpoint.cli.train import train as train_command
 from counterpoint.errors import BadInput, ModelError, StorageError, UnknownName
 from counterpoint.training import TrainConfig, recipe

@@ -5,10 +5,8 @@ from dataclasses import replace
 from importlib.resources import as_file, files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,6 +14,7 @@ from counterpoint.backbones import small_net
 from counterpoint.backbones.base import Tap
 from counterpoint.backbones.hooks import run_to_taps, run_with_taps
 from counterpoint.backbones.network import DiffusionBackbone, Posterior, Taps
+from counterpoint.backbones.unet import Attention
 from counterpoint.backbones.weights import file_sha256
 from counterpoint.backbones.zoo import ZOO
 from counterpoint.errors import MissingWeights
@@ -133,7 +132,7 @@ def _fused(network: small_net.SmallNet) -> small_net.SmallNet:
     """
     for module in network.modules():
         if isinstance(module, Attention):
-            module.set_processor(cast("Any", AttnProcessor2_0()))
+            module.fused = True
     return network
 
 

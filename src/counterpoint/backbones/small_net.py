@@ -1,7 +1,7 @@
 """The network of the embedded model: a small diffusion U-Net over patches of pixels.
 
-diffusers' `UNet2DModel` between a pixel-unshuffle and a pixel-shuffle, so that its finest grid has
-one cell per patch. One safetensors file holds the weights and, in its metadata, the configuration
+A `UNet` between a pixel-unshuffle and a pixel-shuffle, so that its finest grid has one cell per
+patch. One safetensors file holds the weights and, in its metadata, the configuration
 and the history of the compute that went into them.
 """
 
@@ -14,13 +14,12 @@ from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDPMScheduler, UNet2DModel
-from diffusers.models.attention_processor import Attention, AttnProcessor
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
+from counterpoint.backbones.unet import UNet, cosine_betas, linear_betas
 from counterpoint.errors import BadInput, MissingWeights, ModelError, UnknownName, WeightsMismatch
 from counterpoint.files import write_bytes
 
@@ -103,8 +102,8 @@ class NetConfig:
 
 def alphas_cumprod(config: NetConfig) -> Float[Tensor, "1000"]:
     """The schedule's cumulative product: ``x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) noise``."""
-    scheduler = DDPMScheduler(num_train_timesteps=TIMESTEPS, beta_schedule=config.schedule)
-    return scheduler.alphas_cumprod
+    betas = linear_betas if config.schedule == "linear" else cosine_betas
+    return (1 - betas(TIMESTEPS)).cumprod(dim=0)
 
 
 def clean_estimate(
@@ -127,14 +126,21 @@ class SmallNet(nn.Module):
 
     Attributes:
         config: its shape.
-        unet: diffusers' U-Net over patches; its submodules can be hooked, and ``unet.compile()``
+        unet: the U-Net over patches; its submodules can be hooked, and ``unet.compile()``
             compiles it in place.
     """
 
     def __init__(self, config: NetConfig) -> None:
         super().__init__()
         self.config = config
-        self.unet = _unet(config)
+        self.unet = UNet(
+            3 * config.patch_px**2,
+            config.widths,
+            config.layers,
+            config.attention,
+            config.head_dim,
+            config.groups,
+        )
 
     def forward(
         self, noisy: Float[Tensor, "batch 3 height width"], t: Int[Tensor, "#batch"]
@@ -148,7 +154,7 @@ class SmallNet(nn.Module):
         """
         patches = F.pixel_unshuffle(noisy, self.config.patch_px)
         patches = patches.contiguous(memory_format=torch.channels_last)
-        predicted = self.unet(patches, t.expand(len(noisy))).sample
+        predicted = self.unet(patches, t.expand(len(noisy)))
         return F.pixel_shuffle(predicted, self.config.patch_px)
 
 
@@ -156,28 +162,6 @@ def build(config: NetConfig) -> SmallNet:
     """The network with fresh random weights, from torch's global generator."""
     net = SmallNet(config)
     return net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-
-
-def _unet(config: NetConfig) -> UNet2DModel:
-    down = tuple("AttnDownBlock2D" if on else "DownBlock2D" for on in config.attention)
-    up = tuple("AttnUpBlock2D" if on else "UpBlock2D" for on in reversed(config.attention))
-    channels = 3 * config.patch_px**2
-    unet = UNet2DModel(
-        sample_size=config.train_size_px // config.patch_px,
-        in_channels=channels,
-        out_channels=channels,
-        block_out_channels=config.widths,
-        layers_per_block=config.layers,
-        down_block_types=down,
-        up_block_types=up,
-        attention_head_dim=config.head_dim,
-        norm_num_groups=config.groups,
-    )
-    for module in unet.modules():
-        if isinstance(module, Attention):
-            # On a CPU in bf16, torch's fused attention is three times slower than plain products.
-            module.set_processor(AttnProcessor())
-    return unet
 
 
 @dataclass(frozen=True)

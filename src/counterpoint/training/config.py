@@ -20,7 +20,7 @@ class TrainConfig:
         below_wnid: train only on pictures whose WordNet id sorts below this.
         t_low, t_high: time steps are drawn evenly from this range, both ends included.
         second_view: time steps, both ends included, of a second crop of each picture, which the
-            attention sees together with the first (see `backbones.small_views`); ``batch`` and
+            attention sees together with the first (`backbones.unet.attend_across`); ``batch`` and
             ``pictures`` then count crops. None: one crop, by itself.
         crop_area: smallest share of a picture that a crop covers.
         crop_aspect: largest stretch of a crop.

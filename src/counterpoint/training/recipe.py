@@ -16,7 +16,7 @@ from torch import Tensor
 from counterpoint.backbones import small_net
 from counterpoint.backbones.base import pick_device
 from counterpoint.backbones.small_net import SmallNet
-from counterpoint.backbones.small_views import attend_across
+from counterpoint.backbones.unet import attend_across
 from counterpoint.errors import BadInput, ModelError
 from counterpoint.files import write_text
 from counterpoint.training.augment import random_crops
