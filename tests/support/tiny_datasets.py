@@ -114,7 +114,7 @@ def write_willow(root: Path, *, columns=True, name="test_pairs_pf.csv") -> Path:
     return root
 
 
-def write_pascal(root: Path, *, boxes=False, name="test_pairs_pf_pascal.csv") -> Path:
+def write_pascal(root: Path, *, boxes=False, columns=True, name="test_pairs_pf_pascal.csv") -> Path:
     """One picture of class 3 (bird) and two of class 8 (cat); two pairs, of five and three."""
     from scipy.io import savemat
 
@@ -135,6 +135,7 @@ def write_pascal(root: Path, *, boxes=False, name="test_pairs_pf_pascal.csv") ->
             x, y = np.array(POINTS[k][:n], float).T
             cells += [";".join(f"{v:.4f}" for v in x), ";".join(f"{v:.4f}" for v in y)]
         rows.append(cells)
+    rows = rows if columns else [row[:3] for row in rows]
     with (base / name).open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     return root

@@ -5,114 +5,23 @@ silently.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import pickle
+from io import BytesIO
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from counterpoint.benchmarks.datasets.ap10k import read_ap10k
-from counterpoint.benchmarks.datasets.badja import BadjaVideo, read_badja_videos
-from counterpoint.benchmarks.datasets.davis import DavisSequence, read_davis
-from counterpoint.benchmarks.datasets.hpatches import read_hpatches
-from counterpoint.benchmarks.datasets.jhmdb import Clip, read_jhmdb
 from counterpoint.benchmarks.datasets.pf_pascal import read_pf_pascal
 from counterpoint.benchmarks.datasets.pf_willow import read_pf_willow
 from counterpoint.benchmarks.datasets.spair import read_spair
-from counterpoint.benchmarks.datasets.tapvid import TrackedVideo, read_tapvid
-from counterpoint.benchmarks.datasets.tss import TSSPair, read_tss
-from counterpoint.benchmarks.videos.run import usable_of
+from counterpoint.benchmarks.datasets.tss import read_tss
 from counterpoint.errors import BadInput
 from support.tiny_datasets import edit_json, write_ap10k, write_pascal, write_spair, write_willow
-from support.tiny_hpatches import write_hpatches
+from support.tiny_readers import READERS
 from support.tiny_tss import write_tss
-from support.tiny_video import (
-    paint,
-    save_mask,
-    write_badja,
-    write_davis,
-    write_jhmdb,
-    write_tapvid,
-)
-
-Read = Callable[..., tuple[int, list[str]]]
-"""From a folder and ``skip_bad`` to how much can be used and what is skipped."""
-
-
-@dataclass(frozen=True)
-class Reader:
-    """A data set in miniature.
-
-    Attributes:
-        write: makes it in a folder.
-        read: reads it and checks it, as its benchmark does before it runs anything.
-        whole: how much there is, undamaged.
-    """
-
-    write: Callable
-    read: Read
-    whole: int
-
-
-def pairs_of(read, **choices) -> Read:
-    def found(root, skip_bad):
-        data = read(root, skip_bad=skip_bad, **choices)
-        return len(data.pairs), [bad.id for bad in data.skipped]
-
-    return found
-
-
-def checked(read, videos, check) -> Read:
-    def found(root, skip_bad):
-        data = read(root, skip_bad=skip_bad)
-        usable, bad = usable_of(getattr(data, videos), check, skip_bad)
-        return len(usable), [one.id for one in (*data.skipped, *bad)]
-
-    return found
-
-
-def _planes(root, skip_bad):
-    data = read_hpatches(root, skip_bad=skip_bad)
-    return len(data.sequences), [bad.id for bad in data.skipped]
-
-
-READERS = {
-    "spair": Reader(write_spair, pairs_of(read_spair), 12),
-    "willow": Reader(write_willow, pairs_of(read_pf_willow), 12),
-    "willow by .mat": Reader(
-        lambda root: write_willow(root, columns=False), pairs_of(read_pf_willow), 12
-    ),
-    "pascal": Reader(lambda root: write_pascal(root, boxes=True), pairs_of(read_pf_pascal), 2),
-    "ap10k": Reader(lambda root: add_ap10k(write_ap10k(root)), pairs_of(read_ap10k), 3),
-    "hpatches": Reader(write_hpatches, _planes, 2),
-    "tss": Reader(write_tss, checked(read_tss, "pairs", TSSPair.check), 4),
-    "davis": Reader(write_davis, checked(read_davis, "sequences", DavisSequence.check), 2),
-    "jhmdb": Reader(write_jhmdb, checked(read_jhmdb, "clips", Clip.check), 2),
-    "tapvid": Reader(
-        lambda root: write_tapvid(root / "tapvid_davis.pkl").parent,
-        checked(read_tapvid, "videos", TrackedVideo.check),
-        2,
-    ),
-    "badja": Reader(
-        lambda root: write_badja(root, ("camel", "dog")),
-        checked(read_badja_videos, "videos", BadjaVideo.check),
-        2,
-    ),
-}
-
-
-def add_ap10k(root):
-    """Two more pairs, one without the first animal, so that some are left when it is bad."""
-    folder = root / "PairAnnotation/test"
-    [path] = folder.glob("*.json")
-    pair = json.loads(path.read_text())
-    first, second = pair["src_json_path"], pair["trg_json_path"]
-    other = second.replace("Felidae/cat/000000000002", "Bovidae/cow/000000000004")
-    for name, source, target in (("2-1", second, first), ("2-4", second, other)):
-        entries = {"src_json_path": source, "trg_json_path": target}
-        (folder / f"{name}:cat.json").write_text(json.dumps(entries))
-    return root
+from support.tiny_video import paint, save_mask
 
 
 def remove(pattern):
@@ -156,6 +65,50 @@ def resized(pattern):
     return damage
 
 
+def cut_off(pattern):
+    """A picture of which the last quarter is gone."""
+
+    def damage(root):
+        path = next(iter(sorted(root.glob(pattern))))
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 3 // 4])
+
+    return damage
+
+
+def empty(pattern):
+    return overwrite(pattern, b"")
+
+
+def dangling(pattern):
+    """A link to nothing in a file's place."""
+
+    def damage(root):
+        path = next(iter(sorted(root.glob(pattern))))
+        path.unlink()
+        path.symlink_to(root / "moved away")
+
+    return damage
+
+
+def encoded(spoil):
+    """A video's frames as pictures in their files' bytes, one of them spoilt."""
+
+    def damage(root):
+        frames = []
+        for i in range(6):
+            Image.fromarray(paint(i)[0]).save(file := BytesIO(), "jpeg")
+            frames.append(file.getvalue())
+        frames[4] = spoil(frames[4])
+        track(video=lambda _: frames)(root)
+
+    return damage
+
+
+def smaller(data):
+    Image.open(BytesIO(data)).resize((8, 8)).save(file := BytesIO(), "jpeg")
+    return file.getvalue()
+
+
 def more_labels(root):
     mask = paint(2)[1]
     mask[0, 0] = 7
@@ -171,8 +124,6 @@ def joint_away(root):
 
 def track(**changes):
     def damage(root):
-        import pickle
-
         path = root / "tapvid_davis.pkl"
         entries = pickle.loads(path.read_bytes())
         entries["a"] |= {k: v(entries["a"][k]) for k, v in changes.items()}
@@ -193,6 +144,10 @@ BAD = [
     ("spair", overwrite(PAIR), "expected JSON", 1),
     ("spair", overwrite(PAIR, b"[" * 100_000), "expected JSON", 1),
     ("spair", remove(PAIR), "no such file", 1),
+    ("spair", empty(PAIR), "expected JSON in .*: the file is empty; unpack the archive", 1),
+    ("spair", overwrite(PAIR, b'{"category": "c\xe9t"}'), "UTF-8 text, got byte 0xe9 at 15; ", 1),
+    ("spair", dangling("JPEGImages/cat/cat_0.jpg"), "a link to nothing: .*cat_0.jpg; get SP", 4),
+    ("spair", dangling(PAIR), "a link to nothing: ", 1),
     ("spair", remove("JPEGImages/cat/cat_0.jpg"), "no such file", 4),
     ("spair", change(PAIR, src_kps=[[900, 8], [30, 10], [52, 12]]), "inside its source", 1),
     ("spair", change(PAIR, trg_kps=[[1, 8]]), "as many points in both", 1),
@@ -208,6 +163,9 @@ BAD = [
     ("willow by .mat", save_mat("PF-dataset/car(G)/pic_0.mat", pts_coord=[1]), "2 x 10", 4),
     ("pascal", remove("PF-dataset-PASCAL/JPEGImages/p_1.jpg"), "no such file", 1),
     ("pascal", overwrite("PF-dataset-PASCAL/JPEGImages/p_1.jpg"), "expected a picture", 1),
+    ("willow", empty("PF-dataset/car(G)/pic_0.png"), "pic_0.png: the file is empty; unpack", 4),
+    ("willow", cell("PF-dataset/car(G)/", "../"), "the path of a picture", 1),
+    ("willow by .mat", empty("PF-dataset/car(G)/pic_0.mat"), "MATLAB file .*pic_0.mat: ", 4),
     ("pascal", overwrite("PF-dataset-PASCAL/Annotations/cat/p_1.mat"), "a MATLAB file", 1),
     ("pascal", cell(",8,", ",88,"), "a class from 1 to 20", 1),
     ("pascal", cell("30.0000", "-500"), "inside its", 1),
@@ -216,10 +174,16 @@ BAD = [
     ("ap10k", overwrite("ImageAnnotation/Felidae/cat/*1.json"), "expected JSON", 2),
     ("ap10k", change("ImageAnnotation/Felidae/cat/*1.json", keypoints=[1, 2]), "17 key points", 2),
     ("ap10k", change("ImageAnnotation/Felidae/cat/*1.json", width=5), "inside its", 2),
+    ("ap10k", dangling("ImageAnnotation/Felidae/cat/*1.json"), "a link to nothing", 2),
     ("hpatches", remove("v_wall/4.ppm"), "no such file", 1),
+    ("hpatches", empty("v_wall/H_1_3"), "three lines of three finite numbers", 1),
     ("hpatches", overwrite("v_wall/H_1_3"), "expected three numbers in line 1", 1),
     ("tss", remove("JODS/*/image2.png"), "no such file", 1),
     ("tss", overwrite("JODS/*/flow1.flo"), "expected a .flo file", 1),
+    ("tss", empty("JODS/*/flow1.flo"), "expected a .flo file", 1),
+    ("tss", cut_off("JODS/*/flow1.flo"), "bytes of .* vectors in .*flow1.flo", 1),
+    ("tss", cut_off("JODS/*/image1.png"), "image1.png: .*truncated; unpack", 1),
+    ("tss", cut_off("JODS/*/mask1.png"), "cannot read the mask", 1),
     ("tss", overwrite("JODS/*/image1.png"), "expected a picture", 1),
     ("tss", resized("JODS/*/mask1.png"), "its picture's size", 1),
     ("tss", resized("JODS/*/image1.png"), "its picture's size", 1),
@@ -230,7 +194,13 @@ BAD = [
     ("davis", overwrite(f"{JPG}/00002.jpg"), "expected a picture", 1),
     ("davis", resized("Annotations/480p/one/00002.png"), "masks of one size", 1),
     ("davis", resized(f"{JPG}/00002.jpg"), "frames of one size", 1),
+    ("davis", cut_off(f"{JPG}/00002.jpg"), "00002.jpg: .*damaged or cut off", 1),
+    ("davis", empty(f"{JPG}/00002.jpg"), "00002.jpg: the file is empty", 1),
+    ("davis", dangling(f"{JPG}/00002.jpg"), "a link to nothing: .*00002.jpg", 1),
+    ("davis", empty("Annotations/480p/one/00002.png"), "cannot read the mask", 1),
     ("davis", more_labels, "expected objects 1 to 2", 1),
+    ("jhmdb", cut_off("Rename_Images/walk/first/00003.png"), "00003.png: .*truncated; unpack", 1),
+    ("jhmdb", resized("Rename_Images/walk/first/00003.png"), "frames of one size", 1),
     ("jhmdb", remove("Rename_Images/walk/first/00003.png"), "no such file", 1),
     ("jhmdb", remove("joint_positions/walk/first/*.mat"), "no such file", 1),
     ("jhmdb", overwrite("joint_positions/walk/first/*.mat"), "expected a MATLAB file", 1),
@@ -239,8 +209,13 @@ BAD = [
     ("tapvid", track(occluded=lambda o: o | True), "that are visible, got none", 1),
     ("tapvid", track(video=lambda v: v[:2]), "expected points", 1),
     ("tapvid", track(video=lambda _: [b"no picture"]), "cannot|expected", 1),
+    ("tapvid", encoded(lambda data: data[:200]), "damaged or cut off .*frame 4", 1),
+    ("tapvid", encoded(lambda _: b""), "an empty file.*frame 4", 1),
+    ("tapvid", encoded(smaller), "frames of one size, 96 x 64 .* got 8 x 8 at a, frame 4", 1),
+    ("badja", cut_off("DAVIS/JPEGImages/480p/camel/00002.jpg"), "00002.jpg: .*cut off", 1),
+    ("badja", empty("joint_annotations/camel.json"), "the file is empty", 1),
     ("badja", remove("DAVIS/JPEGImages/480p/camel/00002.jpg"), "no such file", 1),
-    ("badja", overwrite("joint_annotations/camel.json"), "expected BADJA's annotations", 1),
+    ("badja", overwrite("joint_annotations/camel.json"), "expected JSON", 1),
     ("badja", joint_away, "joints of camel inside", 1),
     ("badja", resized("DAVIS/Annotations/480p/camel/00003.png"), "expected a mask of", 1),
     ("badja", overwrite("DAVIS/Annotations/480p/camel/00003.png"), "cannot read the mask", 1),

@@ -70,7 +70,7 @@ class TestReader:
         root = write_badja(tmp_path)
         before = annotation(root).read_text()
         for text, message in (
-            ("{", "expected BADJA's annotations"),
+            ("{", "expected JSON in"),
             ("[]", "annotated frames of camel, got none"),
             ('[{"joints": []}]', "expected BADJA's annotations"),
         ):

@@ -13,9 +13,9 @@ from counterpoint.benchmarks.birds.crops import (
     score_prior,
     score_taps,
 )
+from counterpoint.benchmarks.birds.report import cells, cub_report
 from counterpoint.benchmarks.controls import with_untrained
 from counterpoint.benchmarks.datasets.cub import crop_bird, cub_to_pixels, read_cub
-from counterpoint.benchmarks.report import cells, cub_report
 from counterpoint.cli.app import main
 from counterpoint.errors import BadInput, ImageError, PointError, UnknownName
 from support.tiny_cub import CLASSES, COLOURS, PARTS, write_cub
@@ -247,7 +247,7 @@ def test_the_report_holds_the_controls(mini):
     heard = []
     report = cub_report(load("rgb", device="cpu"), benchmark, tell=heard.append)
     assert [row.method for row in report.rows] == ["same position", "sift", "rgb"]
-    assert heard == ["sift", "rgb"]
+    assert heard == ["same position", "sift", "rgb"]
     assert report.to_dict()["rows"][2]["pck"]["per_point"] == 100
     table = cells(report)
     assert table.header == ("method", "tap", "input", "no noise")

@@ -12,6 +12,7 @@ from counterpoint.benchmarks.datasets.hpatches import (
     read_hpatches,
     read_keypoints,
 )
+from counterpoint.benchmarks.planes import report as planes_report
 from counterpoint.benchmarks.planes.hpatches import (
     CornerScore,
     PairResult,
@@ -209,6 +210,59 @@ def test_true_matches_give_the_true_homography(root):
     none = score_pair(wall, 5, first, other, rows[:0], Robust())
     assert (none.corner_px, none.correct) == (None, (0, 0, 0))
     assert none.reason == "a homography needs 4 matches, got 0"
+
+
+@pytest.fixture
+def still(tmp_path):
+    """A sequence in which nothing moves, and a view of its pictures' size with given points."""
+    write_sequence(tmp_path / "i_still", identity=True)
+    return read_hpatches(tmp_path).sequences[0]
+
+
+def test_matches_right_at_a_threshold_are_correct(still):
+    points = np.array([(20, 20), (70, 22), (68, 50), (24, 51), (40, 40.0)])
+    off = points + np.array([(0, 1), (3, 0), (0, -5), (3, 4), (0, 5.01)])
+    rows = np.stack([np.arange(5), np.arange(5)], axis=1)
+    views = [View(still.picture(1), at) for at in (points, off)]
+    assert score_pair(still, 2, *views, rows, Robust()).correct == (1, 2, 4)
+
+
+def test_the_corners_are_those_of_picture_1(still):
+    """All moves by 1.1: corners (0, 0), (95, 0), (95, 71), (0, 71) by a tenth of their length."""
+    points = np.array([(20, 20), (70, 22), (68, 50), (24, 51), (40, 40.0)])
+    large = Picture(np.zeros((200, 300, 3), np.uint8))
+    first, other = View(still.picture(1), points), View(large, points * 1.1)
+    rows = np.stack([np.arange(5), np.arange(5)], axis=1)
+    found = score_pair(still, 2, first, other, rows, Robust())
+    (w, h) = SIZE_WH
+    expected = (0 + (w - 1) + np.hypot(w - 1, h - 1) + (h - 1)) / 4 / 10
+    assert found.corner_px == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_setting_says_how_homographies_are_searched(root, monkeypatch):
+    asked, plain = [], planes_report.score_pair
+
+    def watch(sequence, number, first, other, matches, robust):
+        asked.append((sequence.name, number, robust.method, robust.threshold_px))
+        return plain(sequence, number, first, other, matches, robust)
+
+    monkeypatch.setattr(planes_report, "score_pair", watch)
+    metrics, nearest = [], planes_report.mutual_nearest
+    monkeypatch.setattr(
+        planes_report, "mutual_nearest", lambda a, b, m: (metrics.append(m), nearest(a, b, m))[1]
+    )
+    setting = Setting(
+        protocol="hpatches-exact",
+        keypoints="grid",
+        count=20,
+        metric="l2",
+        estimators=("ransac",),
+        threshold_px=2.0,
+    )
+    data = read_hpatches(root, sequences=["v_wall"])
+    hpatches_report(load("rgb", device="cpu"), data, Options(), setting, controls=False)
+    assert asked == [("v_wall", number, "ransac", 2.0) for number in OTHERS]
+    assert metrics == ["l2"] * 5
 
 
 def results():

@@ -40,6 +40,10 @@ def test_joints_count_from_one(mini):
 
 def test_chooses_and_limits(mini):
     assert [c.name for c in read_jhmdb(mini, clips=["second"]).clips] == ["catch/second"]
+    assert [c.name for c in read_jhmdb(mini, clips=["walk"]).clips] == [FIRST]
+    assert [c.name for c in read_jhmdb(mini, clips=["walk", "second"], limit=1).clips] == [
+        "catch/second"
+    ]
     assert [c.name for c in read_jhmdb(mini, limit=1).clips] == ["catch/second"]
     assert len(read_jhmdb(mini, limit_frames=3).clips[0]) == 3
     with pytest.raises(UnknownName, match="walk/first"):
@@ -150,7 +154,7 @@ def test_bad_annotations(badja):
         with pytest.raises(BadInput, match=r"BADJA's annotations in .*cat\.json"):
             read_badja(root)
     path.write_text("{")
-    with pytest.raises(BadInput, match="annotations in"):
+    with pytest.raises(BadInput, match="expected JSON in"):
         read_badja(root)
 
 

@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from counterpoint.benchmarks.datasets import _pictures
+from counterpoint.benchmarks.datasets._tables import find_file
 from counterpoint.benchmarks.datasets.ap10k import KEYPOINTS, read_ap10k
 from counterpoint.benchmarks.datasets.keypoints import Difficulty, KeypointPair, Skipped
 from counterpoint.benchmarks.datasets.spair import read_image_annotation, read_spair
@@ -75,6 +77,19 @@ def test_reads_no_picture(mini):
     for picture in (mini / "JPEGImages").rglob("*.jpg"):
         picture.write_bytes(b"")
     assert len(read_spair(mini).pairs) == 12
+
+
+def test_each_picture_is_looked_for_once(mini, monkeypatch):
+    """12 pairs of 6 pictures: of 12,234 pairs this is what keeps reading a matter of seconds."""
+    asked = []
+
+    def counted(path):
+        asked.append(path)
+        return find_file(path)
+
+    monkeypatch.setattr(_pictures, "find_file", counted)
+    assert len(read_spair(mini).pairs) == 12
+    assert len(asked) == len(set(asked)) == 6
 
 
 def test_one_picture_by_itself(mini):

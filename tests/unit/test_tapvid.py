@@ -21,7 +21,7 @@ def test_reads_every_protocol(tmp_path, protocol):
     videos = read_tapvid(path).videos
     assert [video.name for video in videos] == ["a", "b"]
     video = videos[0]
-    assert (video.size_wh, video.rgb.shape) == ((96, 64), (6, 64, 96, 3))
+    assert (video.size_wh, len(video), video.picture(5).size_wh) == ((96, 64), 6, (96, 64))
     assert video.occluded.tolist() == [[False] * 6, [True] * 2 + [False] * 4]
     # The centre of a square of pixels, in pixels whose centres are whole numbers.
     expected = np.add(places(3)[0], (SIDE - 1) / 2)
@@ -45,7 +45,10 @@ def test_frames_that_are_encoded(tmp_path):
         Image.fromarray(rgb).save(file := io.BytesIO(), "png")
         frames.append(file.getvalue())
     (tmp_path / "t.pkl").write_bytes(pickle.dumps({"a": {**entry, "video": frames}}))
-    assert np.array_equal(read_tapvid(tmp_path / "t.pkl").videos[0].rgb, entry["video"])
+    [video] = read_tapvid(tmp_path / "t.pkl").videos
+    assert video.size_wh == (96, 64)
+    assert all(np.array_equal(video.picture(i).rgb, rgb) for i, rgb in enumerate(entry["video"]))
+    video.check()
 
 
 def test_perfect_tracks_score_perfectly(tmp_path):
@@ -87,6 +90,97 @@ def test_no_code_is_run(tmp_path, call, arguments, named):
         read_tapvid(path)
     assert not trace.exists()
     assert str(path) in str(error.value)
+
+
+class Told:
+    """Pickled, it is a call and a state, as arrays and dtypes are."""
+
+    def __init__(self, call, arguments, state):
+        self.whole = call, arguments, state
+
+    def __reduce__(self):
+        return self.whole
+
+
+RECONSTRUCT = np.zeros(1).__reduce__()[0]
+FLOAT = np.dtype("<f8")
+PLAIN = (3, "<", None, None, None, -1, -1, 0)
+
+
+def array_told(shape=(2,), data=bytes(16), kind=FLOAT):
+    return Told(RECONSTRUCT, (np.ndarray, (0,), b"b"), (1, shape, kind, False, data))
+
+
+def kind_told(state, kind="f8"):
+    return Told(np.dtype, (kind, False, True), state)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        # numpy would take these states, and numbers in the file for addresses of objects.
+        (kind_told((3, "|", None, ("a",), {"a": (np.dtype("f8"), 0)}, 8, 1, 27)), "plain numbers"),
+        (kind_told((3, "<", (np.dtype("f8"), (2,)), None, None, -1, -1, 0)), "plain numbers"),
+        (kind_told("state"), "plain numbers"),
+        (kind_told(PLAIN, "O"), "a pickle of numbers, got an array of object"),
+        (kind_told(PLAIN, "M8[s]"), "a pickle of numbers, got an array of datetime64"),
+        (kind_told(PLAIN, "V8"), "a pickle of numbers"),
+        (kind_told(PLAIN, "f8,O"), "a pickle of numbers"),
+        (array_told(shape=(2**40,)), r"the bytes of an array \(1099511627776,\).*, got 16 bytes"),
+        (array_told(shape=(-2,)), "the shape of an array"),
+        (array_told(shape=("a",)), "the shape of an array"),
+        (array_told(data=[{}, {}]), "an array's bytes in a pickle, got list"),
+        (array_told(kind="f8"), "an array's bytes"),
+        (Told(RECONSTRUCT, (np.ndarray, (0,), b"b"), {"a": 1}), "the state of an array"),
+        (Runs(np.ndarray, (2**40,)), "expected a TAP-Vid pickle"),
+    ],
+)
+def test_states_that_only_numpy_would_believe(tmp_path, told, said):
+    path = tmp_path / "t.pkl"
+    path.write_bytes(pickle.dumps({"a": {**tapvid_entry(), "points": told}}))
+    with pytest.raises(BadInput, match=said) as error:
+        read_tapvid(path)
+    assert "\n" not in str(error.value)
+
+
+def test_flags_of_a_dtype_are_not_heeded(tmp_path):
+    """One bit says that the numbers are objects; plain numbers are read all the same."""
+    kind = kind_told((3, "<", None, None, None, -1, -1, 63), "f4")
+    entry = tapvid_entry()
+    points = entry["points"]
+    told = array_told(points.shape, points.tobytes(), kind)
+    (tmp_path / "t.pkl").write_bytes(pickle.dumps({"a": {**entry, "points": told}}))
+    [video] = read_tapvid(tmp_path / "t.pkl").videos
+    assert np.allclose((video.points_px + 0.5) / video.size_wh, points, atol=1e-6)
+
+
+def test_names_within_names(tmp_path):
+    """A name with a dot would reach into what is allowed."""
+    path = tmp_path / "t.pkl"
+    for name in (b"ndarray.tofile", b"dtype.__class__", b"ndarray.__subclasses__"):
+        size = bytes([len(name)])
+        path.write_bytes(b"\x80\x04\x8c\x05numpy\x8c" + size + name + b"\x93.")
+        with pytest.raises(BadInput, match=f"arrays only, got numpy.{name.decode()}"):
+            read_tapvid(path)
+    path.write_bytes(b"\x80\x02P1\n.")  # an id that whoever reads must make sense of
+    with pytest.raises(BadInput, match="expected a TAP-Vid pickle"):
+        read_tapvid(path)
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+@pytest.mark.parametrize("kind", ["<f4", ">f4", "<f8", "<f2"])
+@pytest.mark.parametrize("order", ["C", "F", "K"])
+def test_arrays_however_they_lie(tmp_path, protocol, kind, order):
+    """Byte orders, columns first, axes swapped: what numpy writes is what is read."""
+    entry = tapvid_entry()
+    points = entry["points"].astype(kind)
+    if order == "K":
+        points = points.transpose(1, 2, 0).copy().transpose(2, 0, 1)
+    points = np.asfortranarray(points) if order == "F" else points
+    path = tmp_path / "t.pkl"
+    path.write_bytes(pickle.dumps({"a": {**entry, "points": points}}, protocol=protocol))
+    [video] = read_tapvid(path).videos
+    assert np.allclose((video.points_px + 0.5) / video.size_wh, points.astype(float), atol=1e-6)
 
 
 def test_arrays_of_objects_are_refused(tmp_path):

@@ -7,13 +7,20 @@ import pytest
 import torch
 from PIL import Image
 
+from counterpoint.backbones import load
 from counterpoint.benchmarks.datasets.flo import flo_size, read_flo, write_flo
 from counterpoint.benchmarks.datasets.tss import ORIGIN, read_tss
 from counterpoint.benchmarks.flow.dense import dense_flow, every, kit_resized, same_position_flow
 from counterpoint.benchmarks.flow.metrics import FlowAccuracy
+from counterpoint.benchmarks.flow.report import tables
+from counterpoint.benchmarks.flow.tss import FlowFolder, _Given, _Model, _Seen, score_flows
+from counterpoint.benchmarks.flow.tss import Setting as TSSSetting
+from counterpoint.benchmarks.keypoints import prompts
+from counterpoint.benchmarks.metrics import Interval
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.features import FeatureMap
 from counterpoint.matching import match
+from counterpoint.options import Options
 from support.tiny_tss import PATCH, PLACES, SIZES_WH, write_pair, write_tss
 
 
@@ -174,6 +181,18 @@ class TestAccuracy:
         assert (score.pixels, score.lost) == (3, 1)
         assert score.mean.value == pytest.approx(200 / 3)
 
+    def test_both_directions_of_a_pair_are_drawn_together(self):
+        true = np.zeros((1, 4, 2), np.float32)
+        one = FlowAccuracy((5.0,)).update("a", "JODS", true, true, (9, 9))
+        one = one.update("a", "JODS", true + 90, true, (9, 9))
+        [score] = one.compute()
+        assert (score.mean.value, score.mean.interval) == (50, Interval(50.0, 50.0))
+        for k in range(6):
+            one = one.update(f"{k}", "JODS", true + 90 * (k % 2), true, (9, 9))
+        [score], [other] = one.compute(seed=0), one.compute(seed=1)
+        assert score.mean.interval.low < 50 < score.mean.interval.high
+        assert (score.mean.value, score.mean.interval) != (other.mean.value, other.mean.interval)
+
     def test_refusals(self):
         true = np.zeros((1, 4, 2), np.float32)
         with pytest.raises(BadInput, match="flows of one size"):
@@ -234,6 +253,82 @@ class TestDense:
         assert np.allclose(wide, (2, 0))
         flow[0, 0] = np.nan
         assert np.isnan(kit_resized(flow, (8, 4), (4, 4), (8, 4))[0, :2]).all()
+
+    def test_resized_pictures_of_two_scales(self):
+        """(x, y) of 8 x 12 px is (x / 2, y / 3) of 4 x 4; what it leads into grows from 4 x 5."""
+        found = kit_resized(moved((4, 4), (1.0, -2.0)), (8, 12), (4, 5), (20, 10))
+        assert found.shape == (12, 8, 2)
+        assert found[0, 0].tolist() == [5, -4]
+        assert np.allclose(found[9, 6], ((6 / 2 + 1) * 5 - 6, (9 / 3 - 2) * 2 - 9))
+        same = kit_resized(moved((4, 4), (1.0, -2.0)), (4, 4), (4, 5), (20, 10))
+        assert np.allclose(same[0, 0], (5, -4))  # only the other picture was resized
+
+
+def watched(seen, setting):
+    """What a model is given for a pair: pictures and prompt, call by call."""
+    method, given = _Model(load("rgb", device="cpu"), Options(fit="keep"), setting, None), []
+    stream = method.backbone.stream
+
+    def watch(pictures, options):
+        given.append((pictures, options.prompt))
+        return stream(pictures, options)
+
+    method.backbone.stream = watch
+    method.run(seen)
+    return given
+
+
+class TestProtocol:
+    """`tss_report` and `score_flows` on a single pair."""
+
+    def folder(self, tmp_path, by, **kind):
+        """The true flows of a pair, moved, in the layout of results."""
+        tss = read_tss(write_pair(tmp_path / "JODS/a_1_2", **kind).parents[1])
+        for side in (1, 2):
+            flow = tss.pairs[0].truth(side) + np.array(by, np.float32)
+            write_flo(tmp_path / f"flows/JODS/a_1_2/flow{side}.flo", flow)
+        return tss, tmp_path / "flows"
+
+    def test_the_threshold_is_a_share_of_the_picture_that_the_flow_leads_into(self, tmp_path):
+        tss, flows = self.folder(tmp_path, (0, 1.6))  # 5 % of 36 px are 1.8, of 30 px 1.5
+        report = score_flows(flows, tss)
+        assert report.rows[0].scores[2].threshold == 5
+        assert report.rows[0].scores[2].mean.value == 50
+        assert [d.correct[2] for d in self.counts(tss, flows)] == [PATCH**2, 0]
+
+    def counts(self, tss, flows):
+        method = _Given(flows, TSSSetting())
+        method.run(_Seen.of(tss.pairs[0]))
+        return method.accuracy.directions
+
+    def test_a_report_without_the_papers_threshold_begins_with_its_first(self, tmp_path):
+        tss, flows = self.folder(tmp_path, (0, 1.6))
+        report = score_flows(flows, tss, TSSSetting(thresholds=(3.0, 10.0)))
+        assert report.to_dict()["rows"][0]["T=3 mean"]["value"] == 0
+        assert [table.title for table in tables(report)] == ["T = 3", "Mean of the groups"]
+
+    @pytest.mark.parametrize("flipped", [False, True])
+    def test_only_pairs_known_to_be_mirrored_are_mirrored(self, tmp_path, flipped):
+        root = write_pair(tmp_path / "JODS/a_1_2", flipped=flipped).parents[1]
+        seen = _Seen.of(read_tss(root).pairs[0])
+        assert [len(p) for p, _ in watched(seen, TSSSetting())] == [2]
+        known = watched(seen, TSSSetting(mirror_known=True))
+        assert [len(p) for p, _ in known] == [4 if flipped else 2]
+
+    def test_models_that_take_a_prompt_are_told_the_pairs_category(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(prompts, "takes_prompt", lambda spec: True)
+        root = write_pair(tmp_path / "JODS/horse_1_2").parents[1]
+        [(_, prompt)] = watched(_Seen.of(read_tss(root).pairs[0]), TSSSetting())
+        assert prompt == "a photo of a horse"
+
+    def test_kept_flows_of_another_size_are_made_again(self, tmp_path):
+        tss, flows = self.folder(tmp_path, (0, 0))
+        pair, sizes = tss.pairs[0], dict(zip((1, 2), SIZES_WH, strict=True))
+        kept = FlowFolder(flows, {"model": "x"})
+        assert np.array_equal(kept.read(pair, sizes)[2], pair.truth(2), equal_nan=True)
+        assert kept.read(pair, {1: SIZES_WH[0], 2: SIZES_WH[0]}) is None
+        (flows / pair.id / "flow1.flo").unlink()
+        assert kept.read(pair, sizes) is None
 
 
 def test_the_miniature_is_what_it_says(tmp_path):

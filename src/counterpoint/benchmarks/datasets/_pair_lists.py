@@ -4,9 +4,9 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_text
+from counterpoint.benchmarks.datasets._tables import Origin, corrupt, find_file, read_text
 from counterpoint.errors import BadInput, MissingExtra
 
 
@@ -35,6 +35,17 @@ class Row:
                 return self.cells[name]
         raise BadInput(f"expected a column {names[0]} in {self.path}, got {', '.join(self.cells)}")
 
+    def path_of(self, *names: str) -> PurePosixPath:
+        """The cell of the first of these columns that there is, as a path, however it is written.
+
+        Raises:
+            BadInput: no such column, or an empty cell.
+        """
+        written = self.get(*names).replace("\\", "/")
+        if not written or ".." in PurePosixPath(written).parts:
+            raise self.corrupt(f"the path of a picture as {names[0]}")
+        return PurePosixPath(written)
+
     def numbers(self, texts: Sequence[str]) -> list[float]:
         """Cells as numbers.
 
@@ -51,6 +62,30 @@ class Row:
         return corrupt(self.path, self.number, ",".join(self.cells.values()), expected)
 
 
+def find_picture(root: Path, written: PurePosixPath, instead: str, origin: Origin) -> Path:
+    """A picture that a list names below ``PF-dataset``, or where other archives unpack it.
+
+    Lists name pictures from the folder above the data set's own ("PF-dataset/car(G)/a.png"). The
+    same lists come with archives without that folder (DHPF's, CATs'), and the folder itself may be
+    given as the root.
+
+    Args:
+        root: the data set's.
+        written: in the list.
+        instead: the same picture, from a root without the outer folder.
+        origin: for the error.
+
+    Raises:
+        BadInput: it is at neither place.
+    """
+    first = root / written
+    found = find_file(first) or find_file(root / instead)
+    if found is None:
+        here = first if first.parent.is_dir() else root / instead
+        raise origin.missing(here if here.parent.is_dir() else first)
+    return found
+
+
 def find_list(folders: Sequence[Path], names: Sequence[str], pattern: str, origin: Origin) -> Path:
     """The pair list of a data set: one of the usual names, else the only one that fits.
 
@@ -61,7 +96,9 @@ def find_list(folders: Sequence[Path], names: Sequence[str], pattern: str, origi
         for name in names:
             if (folder / name).is_file():
                 return folder / name
-    fitting = sorted(path for folder in folders for path in folder.glob(pattern))
+    fitting = sorted(
+        path for folder in folders for path in folder.glob(pattern) if not path.name.startswith(".")
+    )
     if len(fitting) > 1:
         listed = ", ".join(path.name for path in fitting)
         raise BadInput(f"expected one pair list in {folders[0]}, got {listed}; say which")

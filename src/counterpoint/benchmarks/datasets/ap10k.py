@@ -9,6 +9,7 @@ The folder is the one that holds ``PairAnnotation``. Paths in its files are rela
 notebook ran; what follows "ImageAnnotation" is looked up here.
 """
 
+import re
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from counterpoint.benchmarks.datasets._tables import Origin, read_json
+from counterpoint.benchmarks.datasets._tables import Origin, files_in, read_json, require_file
 from counterpoint.benchmarks.datasets.keypoints import (
     Box,
     KeypointPair,
@@ -26,7 +27,6 @@ from counterpoint.benchmarks.datasets.keypoints import (
     finish,
     points_of,
     read_pairs,
-    require_picture,
     select,
 )
 from counterpoint.errors import BadInput, UnknownName
@@ -48,6 +48,10 @@ ORIGIN = Origin(
     url="https://github.com/AlexTheBad/AP-10K, run GeoAware-SC's prepare_ap10k.ipynb on it",
     folder="the folder that holds PairAnnotation",
 )
+
+
+_NAME = re.compile(r"[^:_]+[:_](.+)")
+"""Of a pair's file; "_" stands for the colon where a file system knows none in names."""
 
 
 class Animal(NamedTuple):
@@ -102,8 +106,8 @@ def read_ap10k(
     if not folder.is_dir():
         raise ORIGIN.missing(folder)
     chosen, unread = select(
-        enumerate(sorted(folder.glob("*.json")), 1),
-        lambda path: (_category(path), path.stem),
+        enumerate(files_in(folder, ".json"), 1),
+        lambda path: (_category(path), _identity(path)),
         str(folder),
         categories=categories,
         limit=limit,
@@ -130,7 +134,7 @@ def read_animal(path: Path) -> Animal:
     left, top, w, h = box_of(entries.get("bbox"), "'bbox'", path)
     folder = path.parents[3] / "JPEGImages" / path.parents[1].name / path.parent.name
     return Animal(
-        require_picture(folder / f"{path.stem}.jpg", ORIGIN),
+        require_file(folder / f"{path.stem}.jpg", ORIGIN),
         path.parent.name,
         (_side(entries, "width", path), _side(entries, "height", path)),
         points_of(rows[:, :2].tolist(), "'keypoints'", path),
@@ -140,10 +144,16 @@ def read_animal(path: Path) -> Animal:
 
 
 def _category(path: Path) -> str:
-    _, colon, category = path.stem.rpartition(":")
-    if not colon:
+    match = _NAME.fullmatch(path.stem)
+    if match is None:
         raise BadInput(f"expected a name like source-target:category.json, got {path.name}")
-    return category
+    return match[1]
+
+
+def _identity(path: Path) -> str:
+    """Of a pair, whatever stands for the colon."""
+    category = _category(path)
+    return f"{path.stem[: -len(category) - 1]}:{category}"
 
 
 def _pair(path: Path, animals: Any) -> KeypointPair:
@@ -152,7 +162,7 @@ def _pair(path: Path, animals: Any) -> KeypointPair:
     source, target = (animals(_here(name, path)) for name in names)
     both = np.flatnonzero(source.annotated & target.annotated)
     return KeypointPair(
-        id=path.stem,
+        id=_identity(path),
         category=_category(path),
         source=source.picture,
         target=target.picture,
@@ -168,7 +178,7 @@ def _pair(path: Path, animals: Any) -> KeypointPair:
 
 def _here(name: Any, path: Path) -> Path:
     """What follows "ImageAnnotation" in a path of another machine, below it here."""
-    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    parts = PurePosixPath(name.replace("\\", "/")).parts if isinstance(name, str) else ()
     if parts[-4:-3] != ("ImageAnnotation",) or ".." in parts[-3:]:
         raise BadInput(f"expected paths below ImageAnnotation in {path}, got {name!r:.80}")
     return Path(*parts[-4:])

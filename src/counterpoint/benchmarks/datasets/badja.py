@@ -6,7 +6,6 @@ below that folder, where DAVIS lies in the original set-up; it may lie elsewhere
 well.
 """
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,9 +16,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from counterpoint.benchmarks.datasets import davis as davis_layout
-from counterpoint.benchmarks.datasets._tables import Origin, read_text
+from counterpoint.benchmarks.datasets._pictures import Pictures
+from counterpoint.benchmarks.datasets._tables import Origin, files_in, read_any_json, require_file
 from counterpoint.benchmarks.datasets.davis import Resolution, part_of, read_mask
-from counterpoint.benchmarks.datasets.keypoints import SLACK_PX, PictureSizes, Skipped, usable
+from counterpoint.benchmarks.datasets.keypoints import SLACK_PX, Skipped, usable
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.geometry import PixelTransform, Points, SizeWH, inside
 from counterpoint.images import Picture, load_picture
@@ -36,6 +36,9 @@ ORIGIN = Origin(
 
 IN_DAVIS = ("bear", "camel", "cows", "dog", "dog-agility", "horsejump-high", "horsejump-low")
 """Animals whose videos are DAVIS'; those that papers report (PIPs, Harley et al. 2022)."""
+
+ANIMALS = (*IN_DAVIS, "cat_jump", "impala0", "rs_dog", "tiger")
+"""All that are annotated; the videos of cat_jump and tiger are not given away."""
 
 WHOLE = len(IN_DAVIS)
 
@@ -82,7 +85,7 @@ def read_badja(
 
 def _known(root: Path, asked: Collection[str] | None) -> list[str]:
     """Every animal that is annotated here, those asked for among them."""
-    known = sorted(path.stem for path in (root / "joint_annotations").glob("*.json"))
+    known = [path.stem for path in files_in(root / "joint_annotations", ".json")]
     if not known:
         raise ORIGIN.missing(root / "joint_annotations/camel.json")
     for animal in asked or ():
@@ -93,12 +96,10 @@ def _known(root: Path, asked: Collection[str] | None) -> list[str]:
 
 def _frames(root: Path, name: str) -> tuple[AnnotatedFrame, ...]:
     path = root / "joint_annotations" / f"{name}.json"
+    entries = read_any_json(path, ORIGIN)
     try:
-        entries = json.loads(read_text(path, ORIGIN))
         return tuple(_frame(entry) for entry in entries)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        if isinstance(error, BadInput):
-            raise
         reason = " ".join(str(error).split())
         raise BadInput(f"expected BADJA's annotations in {path}: {reason}") from error
 
@@ -147,7 +148,7 @@ class BadjaVideo:
     @cached_property
     def size_wh(self) -> SizeWH:
         """Width and height of the first frame, pixels."""
-        return PictureSizes(davis_layout.ORIGIN).of(self.frames[0])
+        return Pictures(davis_layout.ORIGIN).of(self.frames[0])
 
     @property
     def indices(self) -> tuple[int, ...]:
@@ -179,14 +180,14 @@ class BadjaVideo:
         """Read masks and sizes, so that what cannot be used is said before anything is run.
 
         Raises:
-            ImageError: a frame that is no picture.
+            ImageError: a frame that is no picture, or is cut off.
             PointError: a visible joint outside its picture.
             BadInput: frames or masks of different sizes, a damaged or empty mask, or no joint to
                 follow.
         """
-        sizes = PictureSizes(davis_layout.ORIGIN)
+        sizes = Pictures(davis_layout.ORIGIN)
         for path in self.frames:
-            if sizes.of(path) != self.size_wh:
+            if sizes.whole(path) != self.size_wh:
                 raise BadInput(
                     "expected frames of one size in {}, {} x {} as the first, got {} x {} in "
                     "{}; unpack it again".format(self.name, *self.size_wh, *sizes.of(path), path)
@@ -306,16 +307,19 @@ def _video(
         for i in range(first, annotated[-1].frame + 1)
     )
     masks = tuple(_here(root, davis, resolution, one.mask) for one in annotated)
-    for path in (*frames, *masks):
-        if not path.is_file():
-            raise _origin_of(annotated[0]).missing(path)
-    return BadjaVideo(name, frames, annotated, masks)
+    origin = _origin_of(annotated[0])
+    return BadjaVideo(
+        name,
+        tuple(require_file(path, origin) for path in frames),
+        annotated,
+        tuple(require_file(path, origin) for path in masks),
+    )
 
 
 def _here(root: Path, davis: Path, resolution: Resolution, written: str) -> Path:
     """A path of the annotations, where it lies here."""
     parts = PurePosixPath(written).parts
-    if ".." in parts or PurePosixPath(written).is_absolute():
+    if not parts or ".." in parts or PurePosixPath(written).is_absolute():
         raise BadInput(f"expected a path below the folder of BADJA, got {written[:80]!r}")
     if parts[0] != _IN_DAVIS or len(parts) != 5:  # DAVIS / kind / resolution / video / file
         return root.joinpath(*parts)

@@ -1,11 +1,5 @@
-"""Every data set: what it looks like when unpacked, how much there is, terms, where to get it.
+"""Every data set: what it looks like when unpacked, how much there is, terms, where to get it."""
 
-`check` counts what lies in a folder and names what its own lists name and is not there. It opens
-lists, never pictures; the readers check contents.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from counterpoint.benchmarks.datasets import _named as named
@@ -22,102 +16,26 @@ from counterpoint.benchmarks.datasets import (
     tapvid,
     tss,
 )
-from counterpoint.benchmarks.datasets._tables import Origin
-from counterpoint.errors import BadInput, UnknownName
+from counterpoint.benchmarks.datasets.checking import (
+    NAMED,
+    Checked,
+    DatasetEntry,
+    Part,
+    PartFound,
+    check_folder,
+)
+from counterpoint.errors import UnknownName
 
-NAMED = 10
-"""Missing files that are named; the others are only counted."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One kind of file.
-
-    Attributes:
-        what: "pictures", "pair lists".
-        patterns: as `Path.glob` takes them, from the data set's folder.
-        whole: how many the whole data set has; None: as many as its lists name, at least one.
-        needs: files that the lists name.
-    """
-
-    what: str
-    patterns: tuple[str, ...]
-    whole: int | None = None
-    needs: named.Needs | None = None
-
-
-@dataclass(frozen=True)
-class DatasetEntry:
-    """A row of the catalogue.
-
-    Attributes:
-        name: what a person types.
-        title: the data set's own name.
-        reader: the module that reads it.
-        origin: where to get it, and which folder to give.
-        size: how much there is.
-        licence: terms, in short.
-        layout: what lies in the folder.
-        marker: pattern of what tells the folder from others.
-        parts: what is counted.
-    """
-
-    name: str
-    title: str
-    reader: str
-    origin: Origin
-    size: str
-    licence: str
-    layout: str
-    marker: str
-    parts: tuple[Part, ...]
-
-
-@dataclass(frozen=True)
-class PartFound:
-    """How much of one kind is there.
-
-    Attributes:
-        what: as in `Part`.
-        found: files that are there.
-        expected: of how many; None: unknown.
-        missing: files that a list names and that are not there, in the list's order.
-    """
-
-    what: str
-    found: int
-    expected: int | None
-    missing: tuple[Path, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is known to be missing."""
-        return not self.missing and self.found >= (self.expected or 1)
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What a folder holds of a data set.
-
-    Attributes:
-        entry: of the catalogue.
-        root: its folder; None: it is not there.
-        parts: each kind of file.
-        problems: lists that cannot be read.
-    """
-
-    entry: DatasetEntry
-    root: Path | None
-    parts: tuple[PartFound, ...] = ()
-    problems: tuple[str, ...] = ()
-
-    @property
-    def state(self) -> str:
-        """complete, partial or absent."""
-        if self.root is None:
-            return "absent"
-        whole = not self.problems and all(part.complete for part in self.parts)
-        return "complete" if whole else "partial"
+__all__ = [
+    "CATALOGUE",
+    "NAMED",
+    "Checked",
+    "DatasetEntry",
+    "Part",
+    "PartFound",
+    "check",
+    "find_entry",
+]
 
 
 def find_entry(name: str) -> DatasetEntry:
@@ -146,64 +64,31 @@ def check(folder: Path | str, name: str | None = None) -> tuple[Checked, ...]:
         UnknownName: no such data set.
     """
     root = Path(folder).expanduser()
-    if not root.is_dir():
-        raise BadInput(f"expected a folder, got {root}")
-    places = list(_places(root))
-    wanted = [find_entry(name)] if name else CATALOGUE.values()
-    found: list[Checked] = []
-    for entry in wanted:
-        there = [place for place in places if _any(place, entry.marker)]
-        found += [_check(entry, place) for place in there]
-        if name and not there:
-            found.append(Checked(entry, None))
-    return tuple(found)
-
-
-def _places(root: Path, depth: int = 2) -> Iterator[Path]:
-    yield root
-    if depth:
-        for path in sorted(root.iterdir()):
-            if path.is_dir():
-                yield from _places(path, depth - 1)
-
-
-def _any(root: Path, pattern: str) -> bool:
-    return next(root.glob(pattern), None) is not None
-
-
-def _check(entry: DatasetEntry, root: Path) -> Checked:
-    found: list[PartFound] = []
-    problems: list[str] = []
-    for part in entry.parts:
-        there = sum(1 for pattern in part.patterns for _ in root.glob(pattern))
-        needed: list[Path] = []
-        try:
-            needed = list(dict.fromkeys(part.needs(root) if part.needs else ()))
-        except BadInput as error:
-            problems.append(str(error))
-        missing = tuple(path for path in needed if not path.exists())
-        expected = max(part.whole or 0, len(needed)) or None
-        found.append(PartFound(part.what, there, expected, missing))
-    return Checked(entry, root, tuple(found), tuple(dict.fromkeys(problems)))
+    if root.suffix == ".pkl" and root.is_file():
+        root = root.parent  # of TAP-Vid, which is one file
+    wanted = [find_entry(name)] if name else list(CATALOGUE.values())
+    found = check_folder(root, wanted)
+    return found if found or not name else (Checked(wanted[0], None),)
 
 
 _VOC = "research; PASCAL VOC's and Flickr's terms"
 
 
-def _davis(year: str, sequences: int, listed: str) -> DatasetEntry:
+def _davis(year: str, sequences: int, listed: str, *markers: str) -> DatasetEntry:
     return DatasetEntry(
         name=f"davis{year}",
         title=f"DAVIS-{year}",
         reader=davis.__name__,
         origin=davis.ORIGIN,
-        size=f"{sequences} sequences at 480p ({listed})",
+        size=f"{sequences} sequences ({listed}), at 480p and in full resolution",
         licence="see davischallenge.org",
-        layout=f"JPEGImages/480p/SEQUENCE, Annotations/480p/SEQUENCE, ImageSets/{year}/val.txt",
-        marker=f"ImageSets/{year}/*.txt",
+        layout="JPEGImages/{480p,Full-Resolution}/SEQUENCE, "
+        f"Annotations/{{480p,Full-Resolution}}/SEQUENCE, ImageSets/{year}/val.txt",
+        markers=(f"ImageSets/{year}/*.txt", *markers),
         parts=(
-            Part("sequence lists", (f"ImageSets/{year}/*.txt",), 2),
-            Part("sequences", ("JPEGImages/480p/*/",), sequences, named.davis_sequences(year)),
-            Part("masks", ("Annotations/480p/*/*.png",), None, named.davis_masks(year)),
+            Part("sequence lists", needs=named.davis_lists(year)),
+            Part("sequences", (), sequences, named.davis_sequences(year)),
+            Part("masks", needs=named.davis_masks(year)),
         ),
     )
 
@@ -218,9 +103,9 @@ _ENTRIES = (
         licence=_VOC,
         layout="Layout/{large,small}/{trn,val,test}.txt, PairAnnotation/SPLIT/PAIR.json, "
         "ImageAnnotation/CATEGORY, JPEGImages/CATEGORY",
-        marker="PairAnnotation/*/*:*.json",
+        markers=("Layout/*/*.txt", "PairAnnotation/*/??????-*.json"),
         parts=(
-            Part("pair lists", ("Layout/*/*.txt",), 6),
+            Part("pair lists", needs=named.spair_tables),
             Part(
                 "pair annotations",
                 ("PairAnnotation/*/*.json",),
@@ -239,15 +124,11 @@ _ENTRIES = (
         size=f"100 pictures, 10 classes, {pf_willow.WHOLE} pairs",
         licence="academic use",
         layout="PF-dataset/CLASS/*.{png,mat}, test_pairs_pf.csv",
-        marker="PF-dataset",
+        markers=("PF-dataset", "car(G)/*.png"),
         parts=(
-            Part(
-                "pair lists",
-                ("test_pairs*.csv", "PF-dataset/test_pairs*.csv"),
-                needs=named.usual_list(pf_willow.LISTS, "PF-dataset"),
-            ),
-            Part("pictures", ("PF-dataset/*/*.png",), 100, named.willow_pictures),
-            Part("annotations", ("PF-dataset/*/*.mat",), 100, named.willow_points),
+            Part("pair lists", needs=named.usual_list(pf_willow.LISTS, "PF-dataset")),
+            Part("pictures", ("PF-dataset/*/*.png", "*(*)/*.png"), 100, named.willow_pictures),
+            Part("annotations", ("PF-dataset/*/*.mat", "*(*)/*.mat"), 100, named.willow_points),
         ),
     ),
     DatasetEntry(
@@ -259,17 +140,21 @@ _ENTRIES = (
         licence=_VOC,
         layout="PF-dataset-PASCAL/JPEGImages, PF-dataset-PASCAL/Annotations/CLASS (for boxes), "
         "{val,test}_pairs_pf_pascal.csv",
-        marker="PF-dataset-PASCAL",
+        markers=("PF-dataset-PASCAL", "Annotations/*/*.mat"),
         parts=(
             Part(
                 "pair lists",
-                ("*_pairs*.csv", "PF-dataset-PASCAL/*_pairs*.csv"),
                 needs=named.usual_list(
                     ("test_pairs_pf_pascal.csv", "test_pairs.csv"), "PF-dataset-PASCAL"
                 ),
             ),
-            Part("pictures", ("PF-dataset-PASCAL/JPEGImages/*.jpg",), None, named.pascal_pictures),
-            Part("annotations", ("PF-dataset-PASCAL/Annotations/*/*.mat",)),
+            Part(
+                "pictures",
+                ("PF-dataset-PASCAL/JPEGImages/*.jpg", "JPEGImages/*.jpg"),
+                None,
+                named.pascal_pictures,
+            ),
+            Part("annotations", ("PF-dataset-PASCAL/Annotations/*/*.mat", "Annotations/*/*.mat")),
         ),
     ),
     DatasetEntry(
@@ -280,9 +165,9 @@ _ENTRIES = (
         size="11788 pictures, 200 classes, 15 parts; 1.1 GB",
         licence="non-commercial research and education",
         layout="images.txt and its tables, parts/part_locs.txt, images/CLASS",
-        marker="image_class_labels.txt",
+        markers=("image_class_labels.txt",),
         parts=(
-            Part("tables", ("*.txt", "parts/*.txt"), 7, named.cub_tables),
+            Part("tables", needs=named.cub_tables),
             Part("pictures", ("images/*/*",), 11788, named.cub_pictures),
         ),
     ),
@@ -295,7 +180,7 @@ _ENTRIES = (
         licence="research; see its page",
         layout="{FG3DCar,JODS,PASCAL}/PAIR/{image,mask}{1,2}.png, PAIR/flow{1,2}.flo, "
         "PAIR/flip_gt.txt",
-        marker="*/*/flow1.flo",
+        markers=("*/*/flow1.flo",),
         parts=(
             Part("pictures", ("*/*/image[12].png",), 800, named.tss_files("image{}.png")),
             Part("masks", ("*/*/mask[12].png",), 800, named.tss_files("mask{}.png")),
@@ -311,11 +196,11 @@ _ENTRIES = (
         licence="CC-BY-4.0",
         layout="PairAnnotation/SPLIT/PAIR.json, ImageAnnotation/FAMILY/SPECIES, "
         "JPEGImages/FAMILY/SPECIES",
-        marker="ImageAnnotation/*/*/*.json",
+        markers=("ImageAnnotation/*/*/*.json",),
         parts=(
             Part("pair annotations", ("PairAnnotation/*/*.json",)),
-            Part("picture annotations", ("ImageAnnotation/*/*/*.json",)),
-            Part("pictures", ("JPEGImages/*/*/*.jpg",)),
+            Part("picture annotations", ("ImageAnnotation/*/*/*.json",), None, named.ap10k_animals),
+            Part("pictures", ("JPEGImages/*/*/*.jpg",), None, named.ap10k_pictures),
         ),
     ),
     DatasetEntry(
@@ -326,7 +211,7 @@ _ENTRIES = (
         size="116 sequences of 6 pictures (papers use 108); 1.3 GB",
         licence="see its repository",
         layout="{v,i}_NAME/{1..6}.ppm, {v,i}_NAME/H_1_{2..6}",
-        marker="[iv]_*/H_1_2",
+        markers=("[iv]_*/H_1_2",),
         parts=(
             Part("pictures", ("[iv]_*/[1-6].ppm",), 116 * 6, named.planar_pictures),
             Part("homographies", ("[iv]_*/H_1_[2-6]",), 116 * 5, named.planar_matrices),
@@ -341,13 +226,13 @@ _ENTRIES = (
         licence="research",
         layout="{bark,bikes,boat,graf,leuven,trees,ubc,wall}/img{1..6}.{ppm,pgm}, "
         "SEQUENCE/H1to{2..6}p",
-        marker="*/H1to2p",
+        markers=("*/H1to2p",),
         parts=(
             Part("pictures", ("*/img[1-6].p[gp]m",), 48),
-            Part("homographies", ("*/H1to[2-6]p",), 40),
+            Part("homographies", ("*/H1to[2-6]p",), 40, named.oxford_matrices),
         ),
     ),
-    _davis("2016", 50, "30 train, 20 val"),
+    _davis("2016", 50, "30 train, 20 val", "ImageSets/480p/*.txt", "ImageSets/1080p/*.txt"),
     _davis("2017", 90, "60 train, 30 val"),
     DatasetEntry(
         name="jhmdb",
@@ -358,7 +243,7 @@ _ENTRIES = (
         licence="research; see its page",
         layout="Rename_Images/ACTION/CLIP, joint_positions/ACTION/CLIP/joint_positions.mat, "
         "splits/ACTION_test_split{1,2,3}.txt",
-        marker="joint_positions/*/*/joint_positions.mat",
+        markers=("joint_positions/*/*/joint_positions.mat", "Rename_Images"),
         parts=(
             Part("splits", ("splits/*_test_split*.txt",), 63),
             Part("clips", ("Rename_Images/*/*/",), 928, named.jhmdb_clips("Rename_Images")),
@@ -378,8 +263,8 @@ _ENTRIES = (
         size=f"{tapvid.WHOLE} videos with tracks of points",
         licence="see its README; the videos are DAVIS'",
         layout="tapvid_davis.pkl",
-        marker="tapvid_davis.pkl",
-        parts=(Part("annotations", ("tapvid_davis.pkl",), 1),),
+        markers=("tapvid_davis.pkl",),
+        parts=(Part("annotations", needs=lambda root: [root / "tapvid_davis.pkl"]),),
     ),
     DatasetEntry(
         name="badja",
@@ -389,8 +274,8 @@ _ENTRIES = (
         size="11 videos of animals with joints; 7 of them are DAVIS'",
         licence="MIT (annotations)",
         layout="joint_annotations/ANIMAL.json",
-        marker="joint_annotations",
-        parts=(Part("annotations", ("joint_annotations/*.json",), 11),),
+        markers=("joint_annotations",),
+        parts=(Part("annotations", needs=named.badja_animals),),
     ),
 )
 

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from counterpoint.benchmarks.datasets._pictures import Pictures
 from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_lines
-from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped, usable
+from counterpoint.benchmarks.datasets.keypoints import Skipped, usable
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.geometry import PixelTransform, Points, SizeWH, as_points, inside
 from counterpoint.images import Picture, fit_picture, load_picture
@@ -277,7 +278,7 @@ def _usable(birds: Collection[Bird]) -> tuple[tuple[Bird, ...], tuple[Skipped, .
     """Birds whose picture is there and as large as its annotations say, and the others."""
 
     def checked(bird: Bird) -> Bird:
-        _require_inside(bird, PictureSizes(ORIGIN).of(bird.path))
+        _require_inside(bird, Pictures(ORIGIN).whole(bird.path))
         return bird
 
     named = [(f"image {bird.image_id}", bird) for bird in birds]

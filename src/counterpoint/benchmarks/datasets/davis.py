@@ -3,31 +3,32 @@
 The folder is the one that holds ``JPEGImages``, ``Annotations`` and ``ImageSets``. What is there is
 listed at once; pictures and masks are read when they are used. Masks are palette pictures that
 number the objects from 1, or black and white with one object (all of 2016). A part of the data set
-serves as well: lists cut to some sequences.
+serves as well: lists cut to some sequences. The archive of 2016 has its lists in
+``ImageSets/{480p,1080p}``, a picture and its mask a line, and its full resolution in ``1080p``.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import numpy as np
-from jaxtyping import UInt8
 from PIL import Image
 
-from counterpoint.benchmarks.datasets._tables import Origin, read_lines
-from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped, usable
+from counterpoint.benchmarks.datasets._pictures import Pictures
+from counterpoint.benchmarks.datasets._tables import Origin, files_in, find_file, read_lines
+from counterpoint.benchmarks.datasets.keypoints import Skipped, usable
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture, load_picture
-from counterpoint.tasks.masks import PALETTE, write_mask
+from counterpoint.tasks.masks import PALETTE, Mask, write_mask
 
 __all__ = ["PALETTE", "Davis", "DavisSequence", "part_of", "read_davis", "read_mask", "write_mask"]
 
 Year = Literal["2016", "2017"]
-Resolution = Literal["480p", "Full-Resolution"]
-Mask = UInt8[np.ndarray, "height width"]
+Resolution = Literal["480p", "Full-Resolution", "1080p"]
+RESOLUTIONS: tuple[Resolution, ...] = ("480p", "Full-Resolution", "1080p")
 
 ORIGIN = Origin(
     archive="DAVIS-2017-trainval-480p.zip",
@@ -110,13 +111,13 @@ class DavisSequence:
         """Read every mask and size, so that what cannot be used is said before anything is run.
 
         Raises:
-            ImageError: a frame that is no picture.
+            ImageError: a frame that is no picture, or is cut off.
             BadInput: a mask that cannot be read, or has an object that the first does not have; a
                 frame or mask of another size.
         """
-        sizes = PictureSizes(ORIGIN)
+        sizes = Pictures(ORIGIN)
         for path in self.frames:
-            if sizes.of(path) != self.size_wh:
+            if sizes.whole(path) != self.size_wh:
                 raise BadInput(
                     "expected frames of one size in {}, {} x {} as the first, got {} x {} in "
                     "{}; unpack it again".format(self.name, *self.size_wh, *sizes.of(path), path)
@@ -202,7 +203,7 @@ def read_davis(
         UnknownName: a sequence that the list does not have.
     """
     root = Path(root).expanduser()
-    names = _names(root, year, split)
+    names = list_names(root, year, split)
     for name in sequences or ():
         if name not in names:
             raise UnknownName(f"sequence of DAVIS-{year} {split}", name, names)
@@ -222,32 +223,46 @@ def read_davis(
     return Davis(year, split, kept, limit_frames, skipped)
 
 
-def _names(root: Path, year: Year, split: str) -> list[str]:
+def list_names(root: Path, year: str, split: str) -> list[str]:
+    """The sequences of a list.
+
+    Raises:
+        BadInput: there is no such list.
+    """
     path = root / "ImageSets" / year / f"{split}.txt"
-    pairs = root / "ImageSets" / "480p" / f"{split}.txt"
-    if year == "2016" and not path.exists() and pairs.exists():
-        # DAVIS-2016's own archive lists pictures and masks, a pair of paths a line.
-        lines = (Path(line.split()[0]).parent.name for _, line in read_lines(pairs, ORIGIN))
-        return list(dict.fromkeys(lines))
+    for folder in ("480p", "1080p") if year == "2016" and not path.exists() else ():
+        pairs = root / "ImageSets" / folder / f"{split}.txt"
+        if pairs.exists():
+            lines = (line.split()[0] for _, line in read_lines(pairs, ORIGIN))
+            names = (PurePosixPath(line.replace("\\", "/")).parent.name for line in lines)
+            return list(dict.fromkeys(names))
     return list(dict.fromkeys(line for _, line in read_lines(path, ORIGIN)))
 
 
 def _sequence(root: Path, name: str, resolution: Resolution, *, single: bool) -> DavisSequence:
     folder = root / "JPEGImages" / resolution / name
-    frames = tuple(sorted(folder.glob("*.jpg")))
+    frames = tuple(files_in(folder, ".jpg", ".jpeg"))
     if not frames:
         raise ORIGIN.missing(folder / "00000.jpg")
     for i, path in enumerate(frames):
         if path.stem != f"{i:05}":
             raise ORIGIN.missing(folder / f"{i:05}.jpg")
-    masks = tuple(root / "Annotations" / resolution / name / f"{f.stem}.png" for f in frames)
-    for path in masks:
-        if not path.is_file():
-            raise ORIGIN.missing(path)
-    for path in masks[0].parent.glob("*.png"):
+    place = root / "Annotations" / resolution / name
+    return DavisSequence(name, frames, _masks(place, frames), single)
+
+
+def _masks(place: Path, frames: tuple[Path, ...]) -> tuple[Path, ...]:
+    """A mask for every frame, and a frame for every mask."""
+    masks: list[Path] = []
+    for frame in frames:
+        found = find_file(place / f"{frame.stem}.png")
+        if found is None:
+            raise ORIGIN.missing(place / f"{frame.stem}.png")
+        masks.append(found)
+    for path in files_in(place, ".png"):
         if path not in masks:
-            raise ORIGIN.missing(folder / f"{path.stem}.jpg")
-    return DavisSequence(name, frames, masks, single)
+            raise ORIGIN.missing(frames[0].with_name(f"{path.stem}.jpg"))
+    return tuple(masks)
 
 
 def read_mask(path: Path, *, single: bool = False) -> Mask:

@@ -38,12 +38,7 @@ def read_flo(path: Path, origin: Origin) -> Flow:
         raise origin.missing(path) from error
     except OSError as error:
         raise BadInput(f"cannot read {path}: {error}") from error
-    w, h = _size(path, data)
-    if len(data) != _HEADER + 8 * w * h:
-        raise BadInput(
-            f"expected {_HEADER + 8 * w * h} bytes of {w} x {h} vectors in {path}, got "
-            f"{len(data)}; unpack it again"
-        )
+    w, h = _size(path, data, len(data))
     flow = np.frombuffer(data, "<f4", offset=_HEADER).reshape(h, w, 2).astype(np.float32)
     known = np.logical_and(*np.moveaxis(np.abs(flow) < UNKNOWN, 2, 0))  # false for NaN too
     flow[~known] = np.nan
@@ -51,14 +46,14 @@ def read_flo(path: Path, origin: Origin) -> Flow:
 
 
 def flo_size(path: Path, origin: Origin) -> SizeWH:
-    """Width and height of a flow field, from its header alone.
+    """Width and height of a flow field, from its header and the file's size alone.
 
     Raises:
-        BadInput: missing, or not such a file.
+        BadInput: missing, not such a file, or cut off.
     """
     try:
         with path.open("rb") as file:
-            return _size(path, file.read(_HEADER))
+            return _size(path, file.read(_HEADER), path.stat().st_size)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise origin.missing(path) from error
     except OSError as error:
@@ -76,7 +71,7 @@ def write_flo(path: Path, flow: Flow) -> None:
     write_bytes(path, header + numbers.tobytes())
 
 
-def _size(path: Path, data: bytes) -> SizeWH:
+def _size(path: Path, data: bytes, length: int) -> SizeWH:
     if len(data) < _HEADER or data[:4] != MAGIC:
         raise BadInput(
             f"expected a .flo file, which begins with {MAGIC.decode()} and its size, at {path}, "
@@ -85,4 +80,9 @@ def _size(path: Path, data: bytes) -> SizeWH:
     w, h = (int(side) for side in np.frombuffer(data, "<i4", 2, 4))
     if not (1 <= w <= _LONGEST and 1 <= h <= _LONGEST):
         raise BadInput(f"expected a flow of 1 to {_LONGEST} pixels a side in {path}, got {w} x {h}")
+    if length != _HEADER + 8 * w * h:
+        raise BadInput(
+            f"expected {_HEADER + 8 * w * h} bytes of {w} x {h} vectors in {path}, got {length}; "
+            "unpack it again"
+        )
     return w, h

@@ -14,11 +14,18 @@ import numpy as np
 from jaxtyping import Float
 
 from counterpoint.benchmarks.datasets._pair_lists import read_mat
-from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_lines
+from counterpoint.benchmarks.datasets._pictures import Pictures
+from counterpoint.benchmarks.datasets._tables import (
+    Origin,
+    corrupt,
+    files_in,
+    read_lines,
+    require_file,
+)
 from counterpoint.benchmarks.datasets.davis import part_of
 from counterpoint.benchmarks.datasets.keypoints import Skipped, usable
 from counterpoint.errors import BadInput, UnknownName
-from counterpoint.geometry import SizeWH
+from counterpoint.geometry import SizeWH, from_matlab
 from counterpoint.images import Picture, load_picture
 
 JOINTS = (
@@ -84,12 +91,20 @@ class Clip:
         return self.picture(0).size_wh
 
     def check(self) -> None:
-        """Read what is not a picture, so that faults are said before anything is run.
+        """Read joints and sizes, so that faults are said before anything is run.
 
         Raises:
-            BadInput: joints that cannot be used.
+            ImageError: a frame that is no picture, or is cut off.
+            BadInput: joints that cannot be used, or a frame of another size than the first.
         """
-        _ = self.joints_px
+        pictures = Pictures(ORIGIN)
+        first = pictures.whole(self.frames[0])
+        for path in self.frames[: len(self.joints_px)]:
+            if pictures.whole(path) != first:
+                raise BadInput(
+                    "expected frames of one size in {}, {} x {} as the first, got {} x {} in "
+                    "{}; unpack it again".format(self.name, *first, *pictures.of(path), path)
+                )
 
     @cached_property
     def joints_px(self) -> Float[np.ndarray, "frames 15 2"]:
@@ -108,7 +123,7 @@ class Clip:
             )
         if shape[2] > len(self.frames):
             raise ORIGIN.missing(self.frames[0].with_name(f"{len(self.frames) + 1:05}.png"))
-        joints = jhmdb_to_pixels(np.asarray(table, dtype=np.float64).transpose(2, 1, 0))
+        joints = from_matlab(np.asarray(table, dtype=np.float64).transpose(2, 1, 0))
         if not np.isfinite(joints).all():
             raise BadInput(f"expected finite joints in {self.joints_path}, got NaN or infinity")
         return joints[: self.limit_frames]
@@ -136,13 +151,6 @@ class JHMDB:
         return part_of(whole, used, WHOLE if self.split == 1 else None, self.limit_frames)
 
 
-def jhmdb_to_pixels(
-    points: Float[np.ndarray, "frames joints 2"],
-) -> Float[np.ndarray, "frames joints 2"]:
-    """JHMDB's coordinates in this project's convention: MATLAB counts from 1."""
-    return points - 1
-
-
 def read_jhmdb(
     root: Path | str,
     split: int = 1,
@@ -157,7 +165,8 @@ def read_jhmdb(
     Args:
         root: the folder that holds ``Rename_Images``.
         split: 1, 2 or 3; papers report the first.
-        clips: only these, by name ("walk/Juno_walk_f_cm_np1_fr_med_8", or without the action).
+        clips: only these, by name ("walk/Juno_walk_f_cm_np1_fr_med_8", or without the action), or
+            all of an action ("walk").
         limit: only the first so many of them.
         limit_frames: only the first so many frames of each, at least 2.
         skip_bad: list clips whose pictures or joints are missing in `JHMDB.skipped` instead of
@@ -177,47 +186,64 @@ def read_jhmdb(
         skip_bad=skip_bad,
     )
     if not found:
-        raise BadInput(f"expected test clips of split {split} at {root}, found none")
+        why = f"; {len(skipped)} skipped, the first: {skipped[0].reason}" if skipped else ""
+        raise BadInput(f"expected test clips of split {split} at {root}, found none{why}")
     return JHMDB(split, found, skipped, limit_frames)
 
 
 def _test_clips(root: Path, split: int) -> list[str]:
     """Names with their actions."""
-    lists = sorted((root / "splits").glob(f"*_test_split{split}.txt"))
+    lists = [
+        path
+        for path in files_in(root / "splits", ".txt")
+        if path.name.endswith(f"_test_split{split}.txt")
+    ]
     if not lists:
         raise ORIGIN.missing(root / "splits" / f"walk_test_split{split}.txt")
     names: list[str] = []
     for path in lists:
         action = path.name.removesuffix(f"_test_split{split}.txt")
-        for number, line in read_lines(path, ORIGIN):
-            clip, _, use = line.rpartition(" ")
-            if not clip.endswith(".avi") or use not in ("0", "1", _TEST):
-                raise corrupt(path, number, line, "'clip.avi' and 1 (training) or 2 (test)")
-            if use == _TEST:
-                names.append(f"{action}/{clip.removesuffix('.avi')}")
+        names += [f"{action}/{clip}" for clip, use in split_lines(path) if use == _TEST]
     return names
+
+
+def split_lines(path: Path) -> list[tuple[str, str]]:
+    """The clips of a list, and what each is for: "1" training, "2" test, "0" neither.
+
+    Raises:
+        BadInput: missing, or a line that says something else.
+    """
+    found: list[tuple[str, str]] = []
+    for number, line in read_lines(path, ORIGIN):
+        *words, use = line.split() if line.split()[1:] else (line, "")
+        clip = " ".join(words)
+        if not clip.endswith(".avi") or use not in ("0", "1", _TEST):
+            raise corrupt(path, number, line, "'clip.avi' and 1 (training) or 2 (test)")
+        found.append((clip.removesuffix(".avi"), use))
+    return found
 
 
 def _chosen(names: list[str], wanted: Collection[str] | None) -> list[str]:
     if wanted is None:
         return names
-    full = {name.partition("/")[2]: name for name in names} | {name: name for name in names}
+    by_name: dict[str, set[str]] = {}
+    for name in names:
+        for known in (name, *name.split("/", 1)):  # with its action, its action, without
+            by_name.setdefault(known, set()).add(name)
     for name in wanted:
-        if name not in full:
-            raise UnknownName("clip of JHMDB", name, names)
-    kept = {full[name] for name in wanted}
+        if name not in by_name:
+            raise UnknownName("clip or action of JHMDB", name, by_name)
+    kept = set[str]().union(*(by_name[name] for name in wanted))
     return [name for name in names if name in kept]
 
 
 def _clip(root: Path, name: str, limit_frames: int | None) -> Clip:
     folder = root / "Rename_Images" / name
-    frames = tuple(sorted(folder.glob("*.png")))
+    frames = tuple(files_in(folder, ".png"))
     if not frames:
         raise ORIGIN.missing(folder / "00001.png")
     for i, path in enumerate(frames, 1):
         if path.stem != f"{i:05}":
             raise ORIGIN.missing(folder / f"{i:05}.png")
-    joints = root / "joint_positions" / name / "joint_positions.mat"
-    if not joints.is_file():
-        raise ORIGIN.missing(joints)
+    joints = require_file(root / "joint_positions" / name / "joint_positions.mat", ORIGIN)
     return Clip(name, frames, joints, limit_frames)

@@ -5,17 +5,16 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 
-from counterpoint.benchmarks.datasets._tables import Origin
-from counterpoint.errors import BadInput, ImageError, PointError, UnknownName
+from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.geometry import Points, SizeWH, as_points, inside
-from counterpoint.images import EXIF_ORIENTATION, Picture
+from counterpoint.images import Picture
 
 SLACK_PX = 2.0
 """How far beyond the picture an annotator's click may lie, pixels of the picture."""
@@ -44,9 +43,10 @@ class Difficulty:
     occlusion: int
 
     def __post_init__(self) -> None:
-        for name, level in asdict(self).items():
-            if level not in range(len(LEVELS[name])):
-                raise BadInput(f"expected {name} from 0 to {len(LEVELS[name]) - 1}, got {level}")
+        for name, words in LEVELS.items():
+            level = getattr(self, name)
+            if level not in range(len(words)):
+                raise BadInput(f"expected {name} from 0 to {len(words) - 1}, got {level}")
 
     @property
     def words(self) -> dict[str, str]:
@@ -329,53 +329,6 @@ def plain(choices: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(choices, default=str))
 
 
-class PictureSizes:
-    """Sizes of pictures from their headers, each file opened once.
-
-    Args:
-        origin: where missing pictures are to be had.
-    """
-
-    def __init__(self, origin: Origin) -> None:
-        self._origin = origin
-        self._known: dict[Path, SizeWH] = {}
-
-    def of(self, path: Path) -> SizeWH:
-        """Width and height of the upright picture.
-
-        Raises:
-            BadInput: missing.
-            ImageError: not a picture.
-        """
-        if path not in self._known:
-            self._known[path] = _header_size(path, self._origin)
-        return self._known[path]
-
-
-def require_picture(path: Path, origin: Origin) -> Path:
-    """The path, if there is a file.
-
-    Raises:
-        BadInput: missing.
-    """
-    if not path.is_file():
-        raise origin.missing(path)
-    return path
-
-
-def _header_size(path: Path, origin: Origin) -> SizeWH:
-    try:
-        with Image.open(path) as image:
-            turned = image.getexif().get(EXIF_ORIENTATION, 1) >= 5  # on its side
-            w, h = image.size
-    except FileNotFoundError as error:
-        raise origin.missing(path) from error
-    except Exception as error:  # PIL raises nearly anything on damaged files
-        reason = " ".join(str(error).split())
-        raise ImageError(f"expected a picture at {path}: {reason}") from error
-    return (h, w) if turned else (w, h)
-
-
 def points_of(xy: Any, what: str, path: Path) -> Points:
     """Points (N, 2) of a file.
 
@@ -422,7 +375,7 @@ def _require_box(box: Box | None, name: str, identity: str) -> None:
     if box is None:
         return
     left, top, right, bottom = box
-    if not (np.isfinite(box).all() and right > left and bottom > top):
+    if not (all(map(isfinite, box)) and right > left and bottom > top):
         raise BadInput(
             f"expected a {name} box (left, top, right, bottom) of some size in pair {identity}, "
             f"got {box}"

@@ -1,9 +1,10 @@
 """PF-PASCAL (Ham et al. 2018): pairs of pictures of 20 classes, the split of SCNet.
 
-The folder is the one that holds ``PF-dataset-PASCAL``. Which pictures are compared is said by a CSV
-list with the points in it, ``{val,test}_pairs_pf_pascal.csv`` or ``{val,test}_pairs.csv``; any
-other list serves as well and gives the set another name. Boxes come from ``Annotations``, where it
-is there.
+The folder is the one that holds ``PF-dataset-PASCAL``, or that holds ``JPEGImages`` and
+``Annotations`` themselves. Which pictures are compared is said by a CSV list with the points in it,
+``{val,test}_pairs_pf_pascal.csv`` or ``{val,test}_pairs.csv`` (also in ``image_pairs``); any other
+list serves as well and gives the set another name. Boxes come from ``Annotations``, where it is
+there; so do the points of lists that have none: those that both pictures have.
 
 Coordinates are taken as they are, as every published evaluation does.
 """
@@ -13,14 +14,21 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from counterpoint.benchmarks.datasets._pair_lists import Row, find_list, read_mat, read_rows
+from counterpoint.benchmarks.datasets._pair_lists import (
+    Row,
+    find_list,
+    find_picture,
+    read_mat,
+    read_rows,
+)
+from counterpoint.benchmarks.datasets._pictures import Pictures
 from counterpoint.benchmarks.datasets._tables import Origin
 from counterpoint.benchmarks.datasets.keypoints import (
     Box,
     KeypointPair,
     KeypointPairs,
-    PictureSizes,
     box_of,
     finish,
     points_of,
@@ -31,6 +39,7 @@ from counterpoint.errors import BadInput, UnknownName
 from counterpoint.geometry import Points
 
 SPLITS = ("val", "test")
+_SIDES = ("source", "target")
 WHOLE = 299
 """Pairs of the test split."""
 
@@ -62,7 +71,7 @@ def read_pf_pascal(
     """Read the pairs of PF-PASCAL.
 
     Args:
-        root: the folder that holds ``PF-dataset-PASCAL``.
+        root: the folder that holds ``PF-dataset-PASCAL`` or ``JPEGImages``.
         split: "test" (299 pairs) is what papers report.
         pairs: the list; by default the split's.
         categories: only these.
@@ -77,7 +86,7 @@ def read_pf_pascal(
     if split not in SPLITS:
         raise UnknownName("split of PF-PASCAL", split, SPLITS)
     usual = (f"{split}_pairs_pf_pascal.csv", f"{split}_pairs.csv")
-    folders = (root, root / "PF-dataset-PASCAL")
+    folders = list_folders(root)
     path = (
         Path(pairs).expanduser()
         if pairs
@@ -91,10 +100,18 @@ def read_pf_pascal(
         limit=limit,
         skip_bad=skip_bad,
     )
-    sizes, boxes = PictureSizes(ORIGIN), cache(_box)
+    sizes, boxes, places, annotated = Pictures(ORIGIN), cache(_box), cache(picture_at), cache(_kps)
+
+    def points(row: Row, source: Path, target: Path) -> tuple[Points, Points]:
+        if any(name in row.cells for name in ("XA", "YA", "XB", "YB")):
+            return _points(row, "A"), _points(row, "B")
+        a, b = (annotated(picture, _category(row)) for picture in (source, target))
+        both = _shared(a, b, row)
+        return a[both], b[both]
 
     def pair(row: Row) -> KeypointPair:
-        source, target = (root / row.get(name) for name in ("source_image", "target_image"))
+        source, target = (places(root, row.path_of(f"{side}_image")) for side in _SIDES)
+        source_px, target_px = points(row, source, target)
         return KeypointPair(
             id=_id(row),
             category=_category(row),
@@ -102,8 +119,8 @@ def read_pf_pascal(
             target=target,
             source_size_wh=sizes.of(source),
             target_size_wh=sizes.of(target),
-            source_px=_points(row, "A"),
-            target_px=_points(row, "B"),
+            source_px=source_px,
+            target_px=target_px,
             source_box=boxes(source, _category(row)),
             target_box=boxes(target, _category(row)),
         )
@@ -122,6 +139,20 @@ def read_pf_pascal(
     )
 
 
+def list_folders(root: Path) -> tuple[Path, ...]:
+    """Where lists lie."""
+    return root, root / "PF-dataset-PASCAL", root / "image_pairs"
+
+
+def picture_at(root: Path, written: PurePosixPath) -> Path:
+    """Where a picture of the list lies.
+
+    Raises:
+        BadInput: missing.
+    """
+    return find_picture(root, written, f"JPEGImages/{written.name}", ORIGIN)
+
+
 def _category(row: Row) -> str:
     number = row.get("class")
     if not number.isdecimal() or not 1 <= int(number) <= len(CATEGORIES):
@@ -130,7 +161,7 @@ def _category(row: Row) -> str:
 
 
 def _id(row: Row) -> str:
-    source, target = (PurePosixPath(row.get(f"{side}_image")).stem for side in ("source", "target"))
+    source, target = (row.path_of(f"{side}_image").stem for side in _SIDES)
     return f"{source}-{target}:{_category(row)}"
 
 
@@ -140,6 +171,33 @@ def _points(row: Row, side: str) -> Points:
     if len(x) != len(y):
         raise row.corrupt(f"as many X{side} as Y{side}")
     return points_of(np.stack([x, y], axis=1), f"points {side} of line {row.number}", row.path)
+
+
+def _kps(picture: Path, category: str) -> Points:
+    """The points (N, 2) of a picture's annotation, NaN where it does not show them.
+
+    Raises:
+        BadInput: missing, damaged, or no such points.
+    """
+    path = picture.parent.parent / "Annotations" / category / f"{picture.stem}.mat"
+    table = np.asarray(read_mat(path, "kps", ORIGIN))
+    if table.ndim != 2 or table.shape[1] != 2 or table.dtype.kind not in "fiu":
+        raise BadInput(f"expected 'kps' as (N, 2) in {path}, got {table.dtype} {table.shape}")
+    return table.astype(np.float64)
+
+
+def _shared(
+    source: Float[np.ndarray, "source_points 2"],
+    target: Float[np.ndarray, "target_points 2"],
+    row: Row,
+) -> Bool[np.ndarray, " points"]:
+    """Which points both pictures show."""
+    if source.shape != target.shape:
+        raise BadInput(
+            f"expected as many 'kps' in both annotations of line {row.number} of {row.path}, "
+            f"got {len(source)} and {len(target)}"
+        )
+    return np.asarray(np.isfinite(np.hstack([source, target])).all(axis=1))
 
 
 def _box(picture: Path, category: str) -> Box | None:

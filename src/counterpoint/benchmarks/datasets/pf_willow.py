@@ -1,9 +1,10 @@
 """PF-WILLOW (Ham et al. 2016): 900 pairs of 100 pictures in ten classes, ten key points each.
 
-The folder is the one that holds ``PF-dataset``, whose folders are the classes ("car(G)"); each
-picture has a ``.mat`` file with its points beside it. Which pictures are compared is said by a CSV
-list: ``test_pairs_pf.csv`` or ``test_pairs.csv``, the same 900 pairs under two names; its points
-are those of the ``.mat`` files. Any other list serves as well and gives the set another name.
+The folder is the one that holds ``PF-dataset``, whose folders are the classes ("car(G)"), or that
+holds the classes themselves; each picture has a ``.mat`` file with its points beside it. Which
+pictures are compared is said by a CSV list: ``test_pairs_pf.csv`` or ``test_pairs.csv``, the same
+900 pairs under two names; its points are those of the ``.mat`` files. Any other list serves as well
+and gives the set another name.
 
 Coordinates are taken as they are, as every published evaluation does.
 """
@@ -14,12 +15,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from counterpoint.benchmarks.datasets._pair_lists import Row, find_list, read_mat, read_rows
+from counterpoint.benchmarks.datasets._pair_lists import (
+    Row,
+    find_list,
+    find_picture,
+    read_mat,
+    read_rows,
+)
+from counterpoint.benchmarks.datasets._pictures import Pictures
 from counterpoint.benchmarks.datasets._tables import Origin
 from counterpoint.benchmarks.datasets.keypoints import (
     KeypointPair,
     KeypointPairs,
-    PictureSizes,
     finish,
     points_of,
     read_pairs,
@@ -51,7 +58,7 @@ def read_pf_willow(
     """Read the pairs of PF-WILLOW.
 
     Args:
-        root: the folder that holds ``PF-dataset``.
+        root: the folder that holds ``PF-dataset`` or the classes' folders.
         pairs: the list; by default the only one there. Without columns of points, these come from
             the ``.mat`` files.
         categories: only these classes ("car(G)").
@@ -72,10 +79,13 @@ def read_pf_willow(
         limit=limit,
         skip_bad=skip_bad,
     )
-    sizes, points = PictureSizes(ORIGIN), cache(willow_points)
+    sizes, points, places = Pictures(ORIGIN), cache(willow_points), cache(picture_at)
+
+    def place(row: Row, side: str) -> Path:
+        return places(root, row.path_of(f"image{side}"))
 
     def pair(row: Row) -> KeypointPair:
-        pictures = [root / row.get(f"image{side}") for side in "AB"]
+        pictures = [place(row, side) for side in "AB"]
         where = [_given(row, side) for side in "AB"]
         # .mat files serve lists without points; read in any case they would need scipy.
         found = [
@@ -118,15 +128,24 @@ def _find_list(root: Path) -> Path:
     return find_list((root, root / "PF-dataset"), LISTS, "test_pairs*.csv", ORIGIN)
 
 
+def picture_at(root: Path, written: PurePosixPath) -> Path:
+    """Where a picture of the list lies.
+
+    Raises:
+        BadInput: missing.
+    """
+    return find_picture(root, written, "/".join(written.parts[-2:]), ORIGIN)
+
+
 def _category(row: Row) -> str:
-    folder = PurePosixPath(row.get("imageA")).parent.name
+    folder = row.path_of("imageA").parent.name
     if not folder:
         raise row.corrupt("a picture as PF-dataset/class/name.png")
     return folder
 
 
 def _id(row: Row) -> str:
-    source, target = (PurePosixPath(row.get(f"image{side}")) for side in "AB")
+    source, target = (row.path_of(f"image{side}") for side in "AB")
     return f"{source.stem}-{target.stem}:{_category(row)}"
 
 

@@ -5,6 +5,9 @@ The folder is the one that holds ``PairAnnotation``. Which pairs there are is sa
 each pair has a file in ``PairAnnotation``, each picture lies in ``JPEGImages/<category>``. Pictures
 are read when they are used, ``ImageAnnotation`` only by `read_image_annotation`.
 
+File systems of Windows know no colon in names: there unpackers write "_" in its place, which is
+read as well.
+
 Coordinates are taken as they are, as every published evaluation does.
 """
 
@@ -14,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from counterpoint.benchmarks.datasets._pictures import Pictures
 from counterpoint.benchmarks.datasets._tables import Origin, corrupt, read_json, read_lines
 from counterpoint.benchmarks.datasets.keypoints import (
     LEVELS,
@@ -26,7 +30,6 @@ from counterpoint.benchmarks.datasets.keypoints import (
     points_of,
     read_pairs,
     require_categories,
-    require_picture,
     select,
 )
 from counterpoint.errors import BadInput, UnknownName
@@ -118,9 +121,10 @@ def read_spair(
         skip_bad=skip_bad,
     )
     folder = root / "PairAnnotation" / split
+    pictures = Pictures(ORIGIN)
     pairs, bad = read_pairs(
         chosen,
-        lambda row: _pair(root, folder, row[1]),
+        lambda row: _pair(root, folder, row[1], pictures),
         skip_bad=skip_bad,
         keep=lambda pair: _is_of(pair, levels),
         limit=limit,
@@ -162,7 +166,9 @@ def _is_of(pair: KeypointPair, levels: Mapping[str, Collection[str]]) -> bool:
             f"expected difficulty flags of pair {pair.id} to choose by, found none; leave "
             f"{', '.join(levels)} out, or skip such pairs"
         )
-    words = {} if pair.difficulty is None else pair.difficulty.words
+    if not levels or pair.difficulty is None:
+        return True
+    words = pair.difficulty.words
     return all(words[flag] in wanted for flag, wanted in levels.items())
 
 
@@ -199,20 +205,29 @@ def _category(path: Path, number: int, line: str) -> str:
     return match[1]
 
 
-def _pair(root: Path, folder: Path, line: str) -> KeypointPair:
+def annotation_of(folder: Path, line: str) -> Path:
+    """The file of a pair of the lists, in the folder of its split."""
     path = folder / f"{line}.json"
+    if ":" in line and not path.exists():
+        without = folder / f"{line.replace(':', '_')}.json"
+        return without if without.exists() else path
+    return path
+
+
+def _pair(root: Path, folder: Path, line: str, pictures: Pictures) -> KeypointPair:
+    path = annotation_of(folder, line)
     entries = read_json(path, ORIGIN)
     category = line.rpartition(":")[2]
     if entries.get("category") != category:
         came = entries.get("category")
         raise BadInput(f"expected the category {category} in {path}, got {came!r}")
-    pictures = root / "JPEGImages" / category
+    place = root / "JPEGImages" / category
     ids = _need(entries, "kps_ids", list, path) if "kps_ids" in entries else None
     return KeypointPair(
         id=line,
         category=category,
-        source=require_picture(pictures / _need(entries, "src_imname", str, path), ORIGIN),
-        target=require_picture(pictures / _need(entries, "trg_imname", str, path), ORIGIN),
+        source=pictures.find(place, _need(entries, "src_imname", str, path)),
+        target=pictures.find(place, _need(entries, "trg_imname", str, path)),
         source_size_wh=_size(entries, "src_imsize", path),
         target_size_wh=_size(entries, "trg_imsize", path),
         source_px=points_of(_need(entries, "src_kps", list, path), "'src_kps'", path),

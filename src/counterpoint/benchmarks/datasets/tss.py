@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from counterpoint.benchmarks.datasets._pictures import Pictures
 from counterpoint.benchmarks.datasets._tables import Origin, read_text
 from counterpoint.benchmarks.datasets.flo import Flow, flo_size, read_flo
-from counterpoint.benchmarks.datasets.keypoints import PictureSizes, Skipped, plain, usable
+from counterpoint.benchmarks.datasets.keypoints import Skipped, plain, usable
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture, load_picture
@@ -116,13 +117,13 @@ class TSSPair:
             BadInput: a file is missing, damaged, or of another size than its picture.
         """
         for side in (1, 2):
-            size_wh = self._size_of(side)
+            size_wh = Pictures(ORIGIN).whole(self.path(side))
             path = self.folder / f"flow{side}.flo"
             self._require_size(path, flo_size(path, ORIGIN), size_wh)
             self.foreground(side)
 
     def _size_of(self, side: Side) -> SizeWH:
-        return PictureSizes(ORIGIN).of(self.path(side))
+        return Pictures(ORIGIN).of(self.path(side))
 
     def _require_size(self, path: Path, found: SizeWH, expected: SizeWH) -> None:
         if found != expected:
