@@ -8,6 +8,7 @@ from PIL import Image
 
 from counterpoint.tasks.scenes.homography import mean_corner_error
 from support.tiny_hpatches import warp, write_hpatches, write_keypoints
+from support.tiny_superpoint import write_superpoint
 
 TRUE = np.array([[0.98, 0.05, 8], [-0.04, 1.02, 6], [1e-4, -5e-5, 1]])
 
@@ -46,6 +47,39 @@ def test_align_with_the_embedded_model(run, views):
     assert 500 < found["keypoints"][0] <= 600
     assert found["keypoints"][1] is None
     assert mean_corner_error(found["matrix"], TRUE, (451, 300)) < 5
+
+
+def test_align_with_superpoint(run, tmp_path, photo):
+    """A shift by whole cells moves even a random network's key points as far."""
+    Image.fromarray(photo[:240, :400]).save(tmp_path / "a.png")
+    Image.fromarray(photo[8:248, 16:416]).save(tmp_path / "b.png")
+    weights = write_superpoint(tmp_path / "superpoint")
+    asked = ("align", tmp_path / "a.png", tmp_path / "b.png", "--model", "sift", "--json")
+    code, shown, _ = run(*asked, "--detector", weights, "--count", 300, "--nms", 3)
+    found = json.loads(shown)
+    assert (code, found["keypoints"]) == (0, [300, 300])
+    shift = np.array([[1, 0, -16], [0, 1, -8], [0, 0, 1.0]])
+    assert mean_corner_error(found["matrix"], shift, (400, 240)) < 0.5
+    code, shown, _ = run(*asked, "--keypoints", weights, "--min-score", 0.999)
+    assert (code, json.loads(shown)["keypoints"]) == (1, [0, 0])
+
+
+def test_align_says_what_a_detector_lacks(run, views):
+    asked = ("align", views / "a.png", views / "b.png", "--keypoints")
+    code, _, said = run(*asked, "superpoint")
+    assert code == 2
+    assert "models fetch superpoint" in said
+    assert "by --keypoints FILES" in said
+    code, _, said = run(*asked, "surf")
+    assert code == 2
+    assert "expected --keypoints sift, orb, grid, superpoint, aliked, disk, xfeat, a" in said
+    for wrong in (("--nms", 3), ("--min-score", 0.1), ("--detector-size", 640)):
+        code, _, said = run(*asked, "orb", *wrong)
+        assert code == 2
+        assert "with a network's key points (superpoint" in said
+    code, _, said = run(*asked, "orb", "--count", 0)
+    assert code == 2
+    assert "expected --count of at least 1" in said
 
 
 def test_align_refuses_with_a_reason(run, views):

@@ -133,7 +133,7 @@ def test_key_points_of_another_tool(run, done, corner, tmp_path):
     asked = ("scene", corner, "--model", "rgb", "--out", tmp_path / "out", "--json", "--count", 40)
     code, shown, _ = run(*asked, "--keypoints", done / "features.h5")
     assert [view["keypoints"] for view in json.loads(shown)["views"]] == [40] * 4
-    code, _, said = run(*asked, "--keypoints", "superpoint")
+    code, _, said = run(*asked, "--keypoints", "surf")
     assert (code, "a folder or HDF5 file of key points" in said) == (2, True)
     np.savez(tmp_path / "a.npz", keypoints=np.zeros((3, 2)))
     code, _, said = run(*asked, "--keypoints", tmp_path / "a.npz")

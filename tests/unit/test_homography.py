@@ -49,16 +49,17 @@ def test_a_homography_in_spite_of_wrong_matches(method):
     assert supported(found, source, target, WH) is found
 
 
-def scene(n=200, wrong=50):
+def scene(n=200, wrong=50, shift=(0.5, 0.05, 0.1), spread_px=0.0):
     """Points of a scene with depth in two cameras; the true rotation and shift."""
     rng = np.random.default_rng(3)
     camera = np.array([[500, 0, 320], [0, 500, 240], [0, 0, 1.0]])
     other = np.array([[450, 0, 310], [0, 450, 250], [0, 0, 1.0]])
     turn, _ = cv2.Rodrigues(np.array([0.02, 0.15, -0.05]))
-    shift = np.array([0.5, 0.05, 0.1])
+    shift = np.array(shift)
     points = rng.uniform((-2, -1.5, 4), (2, 1.5, 8), (n, 3))
     first, second = points @ camera.T, (points @ turn.T + shift) @ other.T
     source, target = (p[:, :2] / p[:, 2:] for p in (first, second))
+    target += rng.normal(0, spread_px, target.shape)
     target[:wrong] = rng.uniform((0, 0), WH, (wrong, 2))
     cross = np.array([[0, -shift[2], shift[1]], [shift[2], 0, -shift[0]], [-shift[1], shift[0], 0]])
     return source, target, (camera, other), cross @ turn
@@ -148,6 +149,26 @@ def test_a_plane_leaves_the_fundamental_matrix_open(method):
     )
     refused = supported(found, source, target, WH)
     assert "lie on a plane; ask for a homography" in refused.reason
+
+
+@pytest.mark.parametrize("method", ["ransac", "magsac"])
+@pytest.mark.parametrize("spread_px", [0.0, 0.3, 1.0])
+def test_a_camera_that_only_turned_has_no_essential_matrix(method, spread_px):
+    source, target, cameras, _ = scene(shift=(0, 0, 0), spread_px=spread_px)
+    found = estimate(source, target, "essential", Robust(method=method), cameras=cameras)
+    refused = supported(found, source, target, WH, cameras=cameras)
+    assert "of a camera that only turned" in refused.reason
+
+
+@pytest.mark.parametrize("shift", [0.06, 0.5])
+def test_a_small_shift_is_seen_where_points_are_accurate(shift):
+    """0.06 before a depth of 4 to 8 moves near and far points apart by 3 pixels, a threshold."""
+    source, target, cameras, _ = scene(shift=(shift, 0, 0), spread_px=0.1)
+    found = estimate(source, target, "essential", Robust(method="magsac"), cameras=cameras)
+    assert supported(found, source, target, WH, cameras=cameras) is found
+    rough, ends, *_ = scene(shift=(0.06, 0, 0), spread_px=1.0)
+    found = estimate(rough, ends, "essential", Robust(method="magsac"), cameras=cameras)
+    assert "only turned" in supported(found, rough, ends, WH, cameras=cameras).reason
 
 
 def test_bad_points():

@@ -349,7 +349,7 @@ class TestKeyPointFiles:
         for wrong, said in (
             ({"points": self.POINTS}, "expected an npz with keypoints"),
             ({"keypoints": self.POINTS.T}, r"got keypoints float32 \(2, 3\)"),
-            ({"keypoints": self.POINTS, "scores": [1]}, r"got \(1,\) scores of 3 points"),
+            ({"keypoints": self.POINTS, "scores": [1]}, r"got scores int64 \(1,\) of 3 points"),
         ):
             np.savez(tmp_path / "w.npz", **wrong)
             with pytest.raises(BadInput, match=said):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from counterpoint.backbones.recognise import spec_of
 from counterpoint.backbones.spec import CLASSES, ModelSpec
@@ -66,6 +66,37 @@ def load_spec(
         raise MissingExtra(spec.extra, f"{spec.name} and its family")
     module, _, cls = CLASSES[spec.family].partition(":")
     return getattr(import_module(module), cls)(spec, device, dtype, download=download)
+
+
+def own_model(
+    kind: type[Backbone],
+    name: str,
+    *,
+    device: str | None = None,
+    dtype: Dtype = "float32",
+    **row: Any,
+) -> Backbone:
+    """A model of a class of your own, ready for everything that takes a model.
+
+    Args:
+        kind: a subclass of `Backbone`: most easily of `backbones.network.CleanBackbone`, which
+            needs ``taps`` and ``_forward``, and may have ``_build``.
+        name: what it is called in results.
+        device: "cpu", "cuda", "mps"; by default the best there is.
+        dtype: of the network.
+        row: the rest of `ModelSpec`, by name: tap, size_wh, fit, t, ensemble, ...
+
+    Raises:
+        BadInput: no such device on this machine.
+    """
+    import torch
+
+    from counterpoint.backbones.base import pick_device
+
+    summary = (kind.__doc__ or name).strip().splitlines()[0]
+    own: dict[str, Any] = {"family": "own", "summary": summary, "licence": "your own", **row}
+    spec = ModelSpec(name=name, **own)
+    return kind(spec, pick_device(device), getattr(torch, dtype))
 
 
 def available() -> tuple[ModelSpec, ...]:

@@ -19,6 +19,11 @@ Family = Literal[
     "sd3",
     "flux",
     "pixart",
+    "superpoint",
+    "aliked",
+    "disk",
+    "xfeat",
+    "own",
 ]
 
 Layout = Literal["pipeline", "model", "file"]
@@ -50,7 +55,7 @@ class ModelSpec:
 
     Attributes:
         name: what a person types.
-        family: which backbone class runs it.
+        family: which backbone class runs it; "own": one that is no part of this package.
         summary: one line for `counterpoint models`.
         licence: of the weights.
         hub_ids: repositories on the hub, the first that is found serves.

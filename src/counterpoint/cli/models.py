@@ -27,6 +27,7 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     from rich.table import Table
 
     from counterpoint.backbones import available
+    from counterpoint.backbones.detectors import DETECTORS
 
     rows = available()
     if json:
@@ -39,6 +40,10 @@ def models(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     console().print(
         "Folders in diffusers or transformers layout, hub ids, single files of Stable Diffusion "
         "and of guided diffusion work too, and any two as one: A+B."
+    )
+    console().print(
+        "Key point detectors, for `align` and `scene`, are fetched like models: "
+        f"{', '.join(DETECTORS)}."
     )
     return 0
 
@@ -101,11 +106,17 @@ def fetch(name: str, /) -> int:
     Parameters
     ----------
     name
-        A model of the list, a hub id ("owner/name"), or two of them as "A+B".
+        A model of the list, a hub id ("owner/name"), or two of them as "A+B"; or a key point
+        detector: superpoint or its hub id, aliked, disk, xfeat.
     """
+    from counterpoint.backbones.detectors import detector_of
     from counterpoint.backbones.recognise import spec_of
     from counterpoint.backbones.weights import resolve_weights
 
+    if detector := detector_of(name):
+        place = resolve_weights(detector, download=True)
+        console().print(f"{name} is at {place}", soft_wrap=True)
+        return 0
     spec = spec_of(name)
     for member in map(spec_of, spec.members or (name,)):
         if member.sources:
@@ -139,8 +150,7 @@ def _about(spec: "ModelSpec") -> str:
     if spec.sources:
         lines.append(f"from: {', '.join(spec.sources)}")
     if spec.extra:
-        # The backslash keeps rich from taking the extra for markup.
-        lines.append(f"needs: pip install 'counterpoint\\[{spec.extra}]'")
+        lines.append(f"needs: pip install 'counterpoint[{spec.extra}]'")
     if spec.note:
         lines.append(f"note: {spec.note}")
     return "\n".join(lines)

@@ -16,8 +16,10 @@ from PIL import Image
 from torch import Tensor
 
 from counterpoint.backbones.base import Backbone
+from counterpoint.backbones.keypoints import KeyPointNetwork
 from counterpoint.errors import ImageError
 from counterpoint.features import FeatureMap
+from counterpoint.geometry import PixelTransform
 from counterpoint.images import ImageLike, Picture, load_picture, to_unit_floats
 from counterpoint.matching.mutual import Metric, mutual_matches
 from counterpoint.options import Options
@@ -37,8 +39,9 @@ class Matcher:
     Args:
         backbone: a loaded model.
         options: how features are extracted; where they are silent, what suits geometry.
-        detector: where features are compared: "sift", "orb", or "grid": points of the first
-            picture sought among all pixels of the second.
+        detector: where features are compared: "sift", "orb", a network from
+            `counterpoint.backbones.detectors.load_detector`, or "grid": points of the first picture
+            sought among all pixels of the second.
         max_num_keypoints: in each picture.
         metric: of the features.
         ransac_iters: of MAGSAC++.
@@ -59,16 +62,16 @@ class Matcher:
         backbone: Backbone,
         options: Options | None = None,
         *,
-        detector: Detector = "sift",
+        detector: Detector | KeyPointNetwork = "sift",
         max_num_keypoints: int = MAX_KEYPOINTS,
         metric: Metric = "cosine",
         ransac_iters: int = 2000,
-        ransac_conf: float = 0.95,
+        ransac_conf: float = 0.995,
         ransac_reproj_thresh: float | int = 3,
     ) -> None:
         self.backbone = backbone
         self.options = geometric_options(backbone.spec, options or Options())
-        self.detector: Detector = detector
+        self.detector: Detector | KeyPointNetwork = detector
         self.max_num_keypoints = max_num_keypoints
         self.metric: Metric = metric
         self.skip_ransac = False
@@ -132,10 +135,10 @@ class Matcher:
         else:
             second = detect(pictures[1], self.detector, self.max_num_keypoints)
             found = mutual_matches(a, b, first, second, metric=self.metric)
-        homography, inliers = self.compute_ransac(found.source_px, found.target_px)
         ends = found.source_px.astype(np.float32), found.target_px.astype(np.float32)
+        homography, *inliers = self.compute_ransac(*ends)
         return {
-            "num_inliers": int(inliers.sum()),
+            "num_inliers": len(inliers[0]),
             "H": homography,
             "all_kpts0": first.astype(np.float32),
             "all_kpts1": second.astype(np.float32),
@@ -143,8 +146,8 @@ class Matcher:
             "all_desc1": _sampled(b, second),
             "matched_kpts0": ends[0],
             "matched_kpts1": ends[1],
-            "inlier_kpts0": ends[0][inliers],
-            "inlier_kpts1": ends[1][inliers],
+            "inlier_kpts0": inliers[0],
+            "inlier_kpts1": inliers[1],
             "matched_confidences": found.confidence.astype(np.float32),
         }
 
@@ -152,11 +155,11 @@ class Matcher:
 
     def compute_ransac(
         self, matched_kpts0: np.ndarray, matched_kpts1: np.ndarray
-    ) -> tuple[np.ndarray | None, np.ndarray]:
-        """The homography of matches, or None, and (M,) which it explains."""
-        nobody = np.zeros(len(matched_kpts0), dtype=bool)
+    ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+        """The homography of matches (M, 2), or None, and both ends (K, 2) of those it explains."""
+        nothing = None, matched_kpts0[:0], matched_kpts1[:0]
         if self.skip_ransac:
-            return None, nobody
+            return nothing
         robust = Robust(
             method="magsac",
             threshold_px=float(self.ransac_reproj_thresh),
@@ -164,7 +167,19 @@ class Matcher:
             max_iterations=self.ransac_iters,
         )
         found = estimate(matched_kpts0, matched_kpts1, "homography", robust)
-        return (found.matrix, found.inliers) if isinstance(found, Estimate) else (None, nobody)
+        if not isinstance(found, Estimate):
+            return nothing
+        return found.matrix, matched_kpts0[found.inliers], matched_kpts1[found.inliers]
+
+    @staticmethod
+    def rescale_coords(
+        pts: np.ndarray | Tensor, h_orig: int, w_orig: int, h_new: int, w_new: int
+    ) -> np.ndarray:
+        """Points (N, 2) of a picture resized to "new", in pixels of the original.
+
+        By this project's rule, with the half pixel; vismatch multiplies by the scale alone.
+        """
+        return PixelTransform.resize((w_new, h_new), (w_orig, h_orig)).apply(pts)
 
     def extract(self, img: ImageLike) -> dict[str, np.ndarray]:
         """Key points (N, 2) and descriptors (N, channels) of one picture."""

@@ -1,7 +1,7 @@
 """`counterpoint align`: the homography, fundamental or essential matrix between two pictures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,41 +9,22 @@ from cyclopts import Parameter
 
 from counterpoint.cli.common import DEFAULTS, ModelOptions, console, output_folder, print_json
 from counterpoint.cli.scenes.exports import Exports, write_exports
-from counterpoint.cli.scenes.keypoints import KeyPointFinder
+from counterpoint.cli.scenes.keypoints import KeyPointFinder, Matching
 from counterpoint.cli.sources import geometric_source
 from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from counterpoint.backbones.keypoints import KeyPoints
     from counterpoint.features import FeatureMap
     from counterpoint.images import Picture
     from counterpoint.matching import Matches
     from counterpoint.options import Options
     from counterpoint.tasks.scenes.homography import Estimate, NoEstimate
-    from counterpoint.tasks.scenes.local_features import KeyPoints
 
 DRAWN = 120
 """Matches in the picture of the inliers, at most."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Matching:
-    """How the pictures are matched.
-
-    Attributes:
-        keypoints: where features are compared: sift, orb or grid (its points are sought among all
-            pixels of the other picture); or files of key points: an .npz a picture, a folder of
-            them, or an .h5 as hloc's.
-        count: key points a picture, at most.
-        metric: of the features.
-    """
-
-    keypoints: Annotated[list[str], Parameter(negative="", consume_multiple=True)] = field(
-        default_factory=lambda: ["sift"]
-    )
-    count: int = 1000
-    metric: Literal["cosine", "l2"] = "cosine"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +143,9 @@ def _see(
     features: Path | None,
     options: "Options",
 ) -> tuple[Seen, Seen]:
+    # Before the model, which takes long to load: what is missing should be said at once.
+    finder = KeyPointFinder(matching, 2, options.device)
     source = geometric_source(options, features, paths)
-    finder = KeyPointFinder(matching.keypoints, matching.count, 2)
     maps = list(source.stream(pictures))
     first = finder.find(pictures[0], 0)
     # Two grids would agree best on no motion at all; every pixel of the target may answer.
@@ -190,7 +172,8 @@ def _fit(
     ends = matches.source_px, matches.target_px
     robust = Robust(method=fitting.estimator, threshold_px=fitting.threshold)
     found = estimate(*ends, fitting.relation, robust, cameras=cameras)
-    return supported(found, *ends, matches.target_size_wh, fitting.threshold)
+    wh, threshold = matches.target_size_wh, fitting.threshold
+    return supported(found, *ends, wh, threshold, cameras=cameras)
 
 
 def _export(
@@ -204,8 +187,8 @@ def _export(
     """The one pair as a scene of two views."""
     import numpy as np
 
+    from counterpoint.backbones.keypoints import KeyPoints
     from counterpoint.cli.scenes.exports import names_below
-    from counterpoint.tasks.scenes.local_features import KeyPoints
     from counterpoint.tasks.scenes.views import ViewPair, indices_of, view_of
 
     points: list[KeyPoints] = []

@@ -15,9 +15,9 @@ from counterpoint.cli.common import (
     print_json,
     progress,
 )
-from counterpoint.cli.scenes.align import Matched, Matching
+from counterpoint.cli.scenes.align import Matched
 from counterpoint.cli.scenes.exports import Exports, names_below, write_exports
-from counterpoint.cli.scenes.keypoints import KeyPointFinder
+from counterpoint.cli.scenes.keypoints import KeyPointFinder, Matching
 from counterpoint.cli.shots import PictureShots
 from counterpoint.cli.sources import geometric_source
 from counterpoint.errors import BadInput
@@ -121,7 +121,7 @@ def scene(
     shots = PictureShots(find_pictures(list(pictures)), [])
     only_folder = Path(pictures[0]) if len(pictures) == 1 and Path(pictures[0]).is_dir() else None
     root, names = names_below(shots.paths, only_folder)
-    work = _Work(shots, names, matching, relating, cameras)
+    work = _Work(shots, names, matching, relating, cameras, options.device)
     work.see(geometric_source(options, features, shots.paths))
     work.match(_chosen_pairs(pairs, window, [view.name for view in work.views]))
     files = write_exports(
@@ -173,6 +173,7 @@ class _Work:
         matching: Matching,
         relating: Relating,
         cameras: Cameras,
+        device: str | None,
     ) -> None:
         if cameras.focal is not None and cameras.focal <= 0:
             raise BadInput(f"expected --focal above 0, got {cameras.focal:g}")
@@ -180,7 +181,7 @@ class _Work:
             raise BadInput("expected --focal in pixels for an essential matrix")
         self._shots, self._names = shots, names
         self._matching, self._relating, self._cameras = matching, relating, cameras
-        self._finder = KeyPointFinder(matching.keypoints, matching.count, shots.count)
+        self._finder = KeyPointFinder(matching, shots.count, device)
         self._maps: list[FeatureMap] = []
         self.views: list[View] = []
         self.paths: list[Path] = []

@@ -6,7 +6,6 @@ scene, ``x_target^T F x_source = 0``), an essential matrix (the same with known 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import lgamma, log, log10, pi
 from typing import Any, Literal, get_args
 
 import cv2
@@ -24,13 +23,30 @@ from counterpoint.geometry import (
 )
 from counterpoint.images import Picture
 from counterpoint.matching.find import require_known
+from counterpoint.tasks.scenes.chance import (
+    Relation,
+    distinct_places,
+    log10_false_alarms,
+    share_near,
+)
 
-Relation = Literal["homography", "fundamental", "essential"]
 Method = Literal["lmeds", "ransac", "usac", "magsac"]
 Matrix = Float[np.ndarray, "3 3"]
 
 _OFF_PLANE = 3
 """Thresholds beyond which a match is off a plane, and not only inaccurate."""
+
+_ACCURATE = 3
+"""Standard deviations within which a match is as accurate as the others."""
+
+_FINEST_PX = 0.1
+"""No key point is known to be more accurate."""
+
+_TRIMMED_STEPS = 10
+
+_APART = 4
+"""Thresholds within which matches are no evidence of their own: detectors see a corner more than
+once, and a homography that shrinks a picture meets any crowd of key points."""
 
 _LINE_PX = 1e-3
 """Points that spread less than this across their main direction lie on a line."""
@@ -300,49 +316,22 @@ def log10_chance(
     return log10_false_alarms(support, matches, rule.sample, rule.solutions, alpha)
 
 
-def share_near(relation: Relation, size_wh: SizeWH, threshold_px: float) -> float:
-    """The share of a picture that lies within the threshold of a point, or of a line at most."""
-    width, height = size_wh
-    line = 2 * threshold_px * float(np.hypot(width, height))
-    near = pi * threshold_px**2 if relation == "homography" else line
-    return min(1.0, near / (width * height))
-
-
-def log10_false_alarms(
-    support: int, matches: int, sample: int, solutions: int, alpha: float
-) -> float:
-    """Logarithm, to base 10, of how often so much support would come by chance (Moisan and Stival).
-
-    Args:
-        support: matches that agree.
-        matches: of how many.
-        sample: matches that fix a model.
-        solutions: models that a sample may have.
-        alpha: the chance of one match to agree with a model that has nothing to do with it.
-    """
-    if support <= sample:
-        return 0.0
-    ways = _log_choose(matches, support) + _log_choose(support, sample)
-    tests = log10(solutions * max(matches - sample, 1))
-    return tests + ways / log(10) + (support - sample) * log10(alpha)
-
-
-def _log_choose(n: int, k: int) -> float:
-    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
-
-
 def supported(
     found: Estimate | NoEstimate,
     source_px: ArrayLike,
     target_px: ArrayLike,
     target_wh: SizeWH,
     threshold_px: float = 3.0,
+    *,
+    cameras: tuple[Matrix, Matrix] | None = None,
 ) -> Estimate | NoEstimate:
     """The estimate if its support means something, else why not.
 
-    Refused: agreement that chance would give as well (`log10_chance` above `CHANCE`); for a
+    Refused: agreement that chance would give as well (`log10_chance` above `CHANCE`, of a crowd of
+    points one counted); for a
     homography also inliers on a line or in one place, and one that folds the picture between them;
-    a fundamental matrix where all that agrees lies on one plane, which leaves it undetermined.
+    a fundamental matrix where all that agrees lies on one plane, which leaves it undetermined; an
+    essential one where the camera did no more than turn.
 
     Args:
         found: from `estimate`.
@@ -350,18 +339,23 @@ def supported(
         target_px: (N, 2).
         target_wh: of the target picture, pixels.
         threshold_px: the threshold it was given.
+        cameras: those it was given.
     """
     if isinstance(found, NoEstimate):
         return found
     source, target = as_points(source_px), as_points(target_px)
     kept, total, name = found.support, len(found.inliers), _RULES[found.relation].name
     reason = ""
-    if log10_chance(kept, total, target_wh, found.relation, threshold_px) > CHANCE:
+    starts, ends = source[found.inliers], target[found.inliers]
+    apart = min(distinct_places(points, _APART * threshold_px) for points in (starts, ends))
+    if log10_chance(apart, total, target_wh, found.relation, threshold_px) > CHANCE:
         reason = f"only {kept} of {total} matches agree on {name}, as many as chance would give"
     elif found.relation == "homography":
         reason = _flaw(found, source, target, threshold_px)
     elif found.relation == "fundamental" and _flat(found, source, target, target_wh, threshold_px):
         reason = f"degenerate: the {kept} matches that agree lie on a plane; ask for a homography"
+    elif cameras and _turned(found, source, target, target_wh, threshold_px, cameras):
+        reason = f"degenerate: the {kept} matches that agree are those of a camera that only turned"
     return NoEstimate(found.relation, reason) if reason else found
 
 
@@ -391,6 +385,64 @@ def _flat(
     alpha = share_near(found.relation, target_wh, threshold_px)
     agreeing, others = int((off & found.inliers).sum()), int(off.sum())
     return log10_false_alarms(agreeing, others, 2, 1, alpha) > CHANCE
+
+
+def _turned(
+    found: Estimate,
+    source: Points,
+    target: Points,
+    target_wh: SizeWH,
+    threshold_px: float,
+    cameras: tuple[Matrix, Matrix],
+) -> bool:
+    """Whether nothing but chance speaks for a shift of the camera beside its rotation.
+
+    Beside a rotation, two more matches determine the shift's direction.
+    """
+    if found.relation != "essential":
+        return False
+    turn = _rotation_homography(source[found.inliers], target[found.inliers], cameras)
+    # Small shifts show where key points are more accurate than the threshold asks.
+    aside = _distance(found.matrix, source, target, found.relation, cameras)[found.inliers]
+    spread_px = 1.4826 * float(np.median(aside))  # the standard deviation, of normal errors
+    accuracy_px = min(threshold_px, max(_ACCURATE * spread_px, _FINEST_PX))
+    off = transfer_error(turn, source, target) > _OFF_PLANE * accuracy_px
+    alpha = share_near(found.relation, target_wh, threshold_px)
+    agreeing, others = int((off & found.inliers).sum()), int(off.sum())
+    return log10_false_alarms(agreeing, others, 2, 1, alpha) > CHANCE
+
+
+def _rotation_homography(source: Points, target: Points, cameras: tuple[Matrix, Matrix]) -> Matrix:
+    """Where a rotation of the camera takes pixels: the best for that half of the matches it fits.
+
+    Least trimmed squares (Rousseeuw 1984), so that wrong matches do not bend it; each step is the
+    rotation that brings rays closest to each other (Kabsch 1976).
+    """
+    back = np.linalg.inv(cameras[0])
+    first, second = _rays(back, source), _rays(np.linalg.inv(cameras[1]), target)
+    rotation = _rotation(first, second)
+    for _ in range(_TRIMMED_STEPS):
+        off = np.linalg.norm(first @ rotation.T - second, axis=1)
+        nearest = np.argsort(off, kind="stable")[: len(source) // 2 + 1]
+        rotation = _rotation(first[nearest], second[nearest])
+    return cameras[1] @ rotation @ back
+
+
+def _rotation(first: Float[np.ndarray, "n 3"], second: Float[np.ndarray, "n 3"]) -> Matrix:
+    """The rotation that brings rays closest to others."""
+    left, _, right = np.linalg.svd(second.T @ first)
+    return left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
+
+
+def _rays(inverse: Matrix, points: Points) -> Float[np.ndarray, "n 3"]:
+    """Unit vectors from a camera's centre through points (N, 2) of its picture.
+
+    Args:
+        inverse: of the camera's intrinsic matrix.
+        points: pixels.
+    """
+    rays = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ inverse.T
+    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 
 
 def overlay(source: Picture, target: Picture, homography: ArrayLike) -> Picture:

@@ -61,8 +61,13 @@ def _checked(points: Any, scores: Any, source: Path, size_wh: SizeWH, count: int
         raise BadInput(f"{expected}, got keypoints {points.dtype} {points.shape}")
     if scores is None:
         scores = np.ones(len(points))
-    if scores.shape != points.shape[:1] or not np.isfinite(scores).all():
-        raise BadInput(f"{expected}, got {scores.shape} scores of {len(points)} points")
+    if scores.shape != points.shape[:1] or scores.dtype.kind not in "fiu":
+        raise BadInput(
+            f"{expected}, got scores {scores.dtype} {scores.shape} of {len(points)} points"
+        )
+    for name, values in (("keypoints", points), ("scores", scores)):
+        if not np.isfinite(values).all():
+            raise BadInput(f"{expected}, all finite, got NaN or infinity among the {name}")
     best = np.argsort(-scores.astype(np.float64), kind="stable")[:count]
     places = as_points(points[best])
     near = inside(places, size_wh, slack_px=ROUNDING_PX)
@@ -102,8 +107,10 @@ def _from_npz(path: Path) -> tuple[Any, Any]:
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             return file["keypoints"], file.get("scores")
     except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        # numpy takes what it does not know for pickled objects, and says how to run them.
+        reason = "it is damaged or of another kind" if "pickle" in str(error) else error
         raise BadInput(
-            f"expected an npz with keypoints (N, 2) [and scores (N,)] in {path}: {error}; "
+            f"expected an npz with keypoints (N, 2) [and scores (N,)] in {path}: {reason}; "
             "write it again"
         ) from error
 

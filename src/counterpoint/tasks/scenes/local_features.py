@@ -1,7 +1,6 @@
 """Key points of a picture, and what a feature map says of each."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import cv2
@@ -12,6 +11,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from counterpoint.backbones.keypoints import KeyPointNetwork, KeyPoints
 from counterpoint.backbones.spec import Family, ModelSpec
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
@@ -51,13 +51,16 @@ def geometric_options(spec: ModelSpec, options: Options) -> Options:
     return options.but(**{k: v for k, v in usual.items() if getattr(options, k) is None})
 
 
-def detect(picture: Picture, detector: Detector, count: int = MAX_KEYPOINTS) -> Points:
+def detect(
+    picture: Picture, detector: Detector | KeyPointNetwork, count: int = MAX_KEYPOINTS
+) -> Points:
     """Key points (N, 2) of a picture, at most ``count``, strongest first; of a grid row by row.
 
     Args:
         picture: where to look.
         detector: OpenCV's "sift" (Lowe 2004) or "orb" (Rublee et al. 2011, whose coarse levels
-            are up to a pixel off); "grid": about ``count`` points at even distances.
+            are up to a pixel off); "grid": about ``count`` points at even distances; or a network,
+            from `counterpoint.backbones.detectors.load_detector`.
         count: how many.
 
     Raises:
@@ -67,30 +70,12 @@ def detect(picture: Picture, detector: Detector, count: int = MAX_KEYPOINTS) -> 
     return detect_scored(picture, detector, count).points_px
 
 
-@dataclass(frozen=True, eq=False)
-class KeyPoints:
-    """Key points of one picture.
-
-    Attributes:
-        points_px: (N, 2), pixels of the picture.
-        scores: (N,), the higher the better; of what kind, the detector says.
-    """
-
-    points_px: Points
-    scores: Float[np.ndarray, " scores"]
-
-    def __post_init__(self) -> None:
-        if len(self.points_px) != len(self.scores):
-            raise BadInput(
-                f"expected a score a key point, got {len(self.scores)} of {len(self.points_px)}"
-            )
-
-    def __len__(self) -> int:
-        return len(self.points_px)
-
-
-def detect_scored(picture: Picture, detector: Detector, count: int = MAX_KEYPOINTS) -> KeyPoints:
+def detect_scored(
+    picture: Picture, detector: Detector | KeyPointNetwork, count: int = MAX_KEYPOINTS
+) -> KeyPoints:
     """As `detect`, with the detector's responses; 1 for the points of a grid."""
+    if isinstance(detector, KeyPointNetwork):
+        return detector.detect(picture, count)
     require_known("detector", detector, get_args(Detector))
     if count < 1:
         raise BadInput(f"expected at least 1 key point, got {count}")

@@ -215,7 +215,9 @@ def relate(
     robust = robust or Robust(method="magsac")
     if relation != "auto":
         found = estimate(source_px, target_px, relation, robust, cameras=cameras)
-        return supported(found, source_px, target_px, target_wh, robust.threshold_px)
+        return supported(
+            found, source_px, target_px, target_wh, robust.threshold_px, cameras=cameras
+        )
     general: Relation = "fundamental" if cameras is None else "essential"
     first = relate(source_px, target_px, target_wh, general, robust, cameras=cameras)
     if isinstance(first, Estimate):
