@@ -262,7 +262,7 @@ def test_members_tell_of_their_disagreement(run, pictures):
     rows = json.loads(text)[0]["matches"]["matches"]
     assert all(row["disagreement_px"] >= 0 for row in rows)
     _, text, _ = run(*command, "--members", "2")
-    assert "disagreement" in text
+    assert "spread px" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,8 @@ from counterpoint.matching import (
     match,
     spread_px,
 )
-from counterpoint.matching.calibration import COLUMNS, find_calibration, shipped
+from counterpoint.matching.calibration import find_calibration, shipped
+from counterpoint.matching.evidence import COLUMNS
 from counterpoint.provenance import Provenance
 
 MADE_BY = Provenance(model="small", weights_sha256="abc", tap="up:1", timesteps=(50,))
@@ -38,6 +39,7 @@ def drawn(n, seed=0):
             rng.exponential(0.03, n),
             rng.exponential(0.1, n),
             rng.exponential(0.1, n),
+            rng.exponential(0.05, n),
         ],
         axis=1,
     )
@@ -69,6 +71,44 @@ def test_evidence_is_relative_to_the_pictures():
     assert np.allclose(evidence(own).values[:, 3], 0.5)
     assert evidence(matches).known == ("similarity", "margin", "cycle")
     assert evidence(some_matches(margin=np.full(4, np.nan))).known == ("similarity", "cycle")
+    told = some_matches(prominence=np.array([0.1, 0.2, 0.3, 0.4]))
+    assert evidence(told).values[:, COLUMNS.index("prominence")].tolist() == [0.1, 0.2, 0.3, 0.4]
+    assert evidence(told).known == ("similarity", "margin", "cycle", "prominence")
+
+
+def test_evidence_from_before_there_was_prominence():
+    older = Evidence(np.full((3, 4), 0.5))
+    assert older.values.shape == (3, len(COLUMNS))
+    assert older.known == ("similarity", "margin", "cycle", "disagreement")
+    both = Evidence.joined([older, Evidence(np.full((2, 5), 0.5))])
+    assert len(both) == 5
+    assert "prominence" not in both.known
+    with pytest.raises(BadInput, match="without prominence; match with a margin_radius"):
+        both.rising(["prominence"])
+
+
+def test_a_file_from_before_there_was_prominence_is_read(tmp_path):
+    old = {
+        "format": "counterpoint/calibration/1",
+        "columns": ["similarity", "margin", "cycle"],
+        "mean": [1.1, -3.8, 2.3],
+        "scale": [0.2, 1.0, 1.2],
+        "weights": [0.1, 0.4, 0.1],
+        "intercept": -1.8,
+        "steps": [],
+        "note": {"dataset": "birds", "points": 6706},
+    }
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    mine = Calibration.load(tmp_path / "old.json")
+    found = some_matches(prominence=np.full(4, 0.2))
+    assert np.array_equal(
+        mine.apply(found).confidence, mine.apply(some_matches()).confidence
+    )  # it takes no notice of what it was not fitted on
+    odds = mine.log_odds(evidence(found))
+    by_hand = (np.arctanh(found.similarity[0]) - 1.1) / 0.2 * 0.1 - 1.8
+    by_hand += (np.log(found.margin[0] + 1e-3) + 3.8) * 0.4
+    by_hand += (-np.log(found.cycle_px[0] / 80 + 0.01) - 2.3) / 1.2 * 0.1
+    assert odds[0] == pytest.approx(by_hand)
 
 
 def test_the_fit_finds_the_probabilities_that_made_the_truth():
@@ -106,7 +146,9 @@ def test_what_points_the_wrong_way_gets_no_weight():
     assert min(fitted.weights) == 0
 
 
-numbers = st.tuples(st.floats(-1, 1), st.floats(0, 2), st.floats(0, 1.5), st.floats(0, 1.5))
+numbers = st.tuples(
+    st.floats(-1, 1), st.floats(0, 2), st.floats(0, 1.5), st.floats(0, 1.5), st.floats(-0.1, 1)
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -114,8 +156,10 @@ numbers = st.tuples(st.floats(-1, 1), st.floats(0, 2), st.floats(0, 1.5), st.flo
 def test_better_evidence_is_never_less_probable(a, b, isotonic):
     train, right, _ = drawn(300, seed=3)
     fitted = Calibration.fit(train, right, isotonic=isotonic)
-    worse = [min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])]
-    better = [max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])]
+    pairs = [*zip(a, b, strict=True)]
+    more = [COLUMNS[i] in ("similarity", "margin", "prominence") for i in range(len(COLUMNS))]
+    worse = [min(pair) if up else max(pair) for pair, up in zip(pairs, more, strict=True)]
+    better = [max(pair) if up else min(pair) for pair, up in zip(pairs, more, strict=True)]
     low, high = fitted.probability(Evidence(np.array([worse, better])))
     assert 0 <= low <= high + 1e-12 <= 1 + 1e-12
 
@@ -156,10 +200,10 @@ def test_what_it_looks_at_must_be_there():
     train, right, _ = drawn(200)
     fitted = Calibration.fit(train, right)
     with pytest.raises(BadInput, match="got some without disagreement; give members"):
-        fitted.apply(some_matches())
+        fitted.apply(some_matches(prominence=np.zeros(4)))
     with pytest.raises(BadInput, match="expected the truth of 200 matches, got 3"):
         Calibration.fit(train, right[:3])
-    with pytest.raises(BadInput, match=r"expected evidence \(N, 4\)"):
+    with pytest.raises(BadInput, match=r"expected evidence \(N, 5\)"):
         Evidence(np.zeros((2, 3)))
 
 

@@ -184,6 +184,36 @@ def test_a_map_finds_itself():
     assert (found.cycle_px == 0).all()
 
 
+def test_prominence_is_over_the_mean_of_the_best_twentieth_of_the_cells():
+    generator = torch.Generator().manual_seed(3)
+    source = FeatureMap(torch.randn(16, 9, 10, generator=generator), (100, 90))
+    target = FeatureMap(torch.randn(16, 12, 8, generator=generator), (64, 96))
+    points = [(20, 30), (77, 8), (3, 88)]
+    found = match(source, target, points)
+    wanted = F.normalize(source.sample(points), dim=1)
+    cells = F.normalize(target.values.flatten(1), dim=0)
+    best = (wanted @ cells).sort(dim=1, descending=True).values[:, :5]  # of 96 cells
+    assert np.allclose(found.prominence, found.similarity - best.mean(dim=1).numpy(), atol=1e-5)
+    assert np.array_equal(found.select(np.array([2, 0])).prominence, found.prominence[[2, 0]])
+    assert found.to_dict()["matches"][1]["prominence"] == found.prominence[1]
+    assert match(source, target, points, margin_radius=None).prominence is None
+
+
+def test_prominence_is_over_what_a_mask_leaves():
+    generator = torch.Generator().manual_seed(4)
+    source = FeatureMap(torch.randn(16, 8, 8, generator=generator), (64, 64))
+    mask = np.zeros((64, 64), bool)
+    mask[20:50, 20:50] = True
+    target = FeatureMap(torch.randn(16, 8, 8, generator=generator), (64, 64)).masked(mask)
+    points = [(9, 9), (40, 33)]
+    found = match(source, target, points)
+    wanted = F.normalize(source.sample(points), dim=1)
+    cells = F.normalize(target.values[:, target.valid], dim=0)
+    assert 10 < cells.shape[1] < 30
+    best = (wanted @ cells).amax(dim=1)  # one of so few
+    assert np.allclose(found.prominence, found.similarity - best.numpy(), atol=1e-5)
+
+
 def test_translating_the_picture_translates_the_matches():
     source = random_map(0, (128, 96), (16, 12), 32)
     target = replace(source, values=source.values.roll((2, 3), (1, 2)))

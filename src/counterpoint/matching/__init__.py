@@ -11,8 +11,9 @@ vector, and takes the pixel of the largest cosine. A pixel p of the target has t
 Most pixels are never visited: see `counterpoint.matching.exact`. Nothing here is approximate.
 """
 
-from counterpoint.matching.calibration import Calibration, Evidence, Note, evidence
+from counterpoint.matching.calibration import Calibration, Note
 from counterpoint.matching.disagreement import spread_px
+from counterpoint.matching.evidence import Evidence, evidence
 from counterpoint.matching.find import Subpixel, match, similarity_map
 from counterpoint.matching.matches import CYCLE_SCALE, MARGIN_SCALE, Match, Matches
 from counterpoint.matching.mutual import Metric, mutual_matches, mutual_nearest

@@ -12,7 +12,8 @@ from torch import Tensor
 from counterpoint.errors import BadInput, PointError, UnknownName
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import Points, SizeWH, require_inside
-from counterpoint.matching.calibration import Calibration, evidence, find_calibration
+from counterpoint.matching.calibration import Calibration, find_calibration
+from counterpoint.matching.evidence import evidence
 from counterpoint.matching.exact import Disc, best_pixels, picture_rows
 from counterpoint.matching.matches import Matches
 from counterpoint.matching.prepared import PreparedMap, prepare
@@ -25,6 +26,9 @@ WINDOW_CELLS = 3
 WINDOW_SHARE = 7 / 60
 """How far that of "grid-window" does, as a share of the grid's longer side: GeoAware-SC takes 7
 cells of a grid of 60 x 60."""
+
+PROMINENT_SHARE = 0.05
+"""Of the target's cells: those most like a point, which its match is compared with."""
 
 MARGIN_RADIUS = 0.1
 """The neighbourhood that a margin leaves out, in longer sides of the target picture."""
@@ -64,8 +68,8 @@ def match(
             for "window", and for "grid-window" 7 of a grid of 60, in proportion on others.
         temperature: of that softmax, in units of cosine.
         margin_radius: the neighbourhood that `Matches.margin` leaves out, a disc of this share of
-            the target picture's longer side, but of two cells' distance at least. None: no margin,
-            which saves the search for the rival.
+            the target picture's longer side, but of two cells' distance at least. None: no margin
+            and no prominence, which saves the search for the rival.
         cycle: also match back, for `Matches.cycle_px`. Costs as much again.
         calibration: makes `Matches.confidence` a probability: one of your own, "shipped" for the
             package's, where it has one for these very features and this matching, None for none.
@@ -100,6 +104,7 @@ def match(
         cycle_px,
         ready_source.size_wh,
         ready_target.size_wh,
+        prominence=None if margin_radius is None else found.cosine - found.crowd,
     )
     if calibration == "shipped":
         usual = margin_radius == MARGIN_RADIUS and len(matches) > 0
@@ -173,29 +178,35 @@ class _How:
 
 @dataclass(frozen=True)
 class _Located:
-    """Where vectors lie: points (N, 2), their cosines (N,) and the rivals' (N,)."""
+    """Where vectors lie.
+
+    Points (N, 2), their cosines (N,), the rivals' (N,), and the mean of the best cells' (N,).
+    """
 
     points_px: Points
     cosine: Float[np.ndarray, " n"]
     rival: Float[np.ndarray, " n"]
+    crowd: Float[np.ndarray, " n"]
 
 
 def _locate(ready: PreparedMap, vectors: Float[Tensor, "n channels"], how: _How) -> _Located:
     parts = [_locate_some(ready, some, how) for some in vectors.split(how.chunk) if len(some)]
     if not parts:
-        return _Located(np.zeros((0, 2)), np.zeros(0), np.zeros(0))
+        return _Located(np.zeros((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0))
     return _Located(
         np.concatenate([part.points_px for part in parts]),
         np.concatenate([part.cosine for part in parts]),
         np.concatenate([part.rival for part in parts]),
+        np.concatenate([part.crowd for part in parts]),
     )
 
 
 def _locate_some(ready: PreparedMap, vectors: Float[Tensor, "n channels"], how: _How) -> _Located:
     scores = ready.scores(vectors)
     cosine, pixel = best_pixels(ready, scores)
-    rival = torch.full_like(cosine, -1)
+    rival, crowd = torch.full_like(cosine, -1), torch.full_like(cosine, -1)
     if how.margin_radius is not None:
+        crowd = _crowd(ready, scores)
         radius = neighbourhood_px(ready, how.margin_radius)
         rival, _ = best_pixels(ready, scores, Disc(pixel, radius))
     points_px = pixel.cpu().numpy().astype(np.float64)
@@ -204,7 +215,18 @@ def _locate_some(ready: PreparedMap, vectors: Float[Tensor, "n channels"], how: 
         points_px = _refine(ready, scores, nearest, how)
     elif how.subpixel == "grid-window":
         points_px = _refine(ready, scores, _best_cells(ready, scores), how)
-    return _Located(points_px, cosine.double().cpu().numpy(), rival.double().cpu().numpy())
+    numbers = (column.double().cpu().numpy() for column in (cosine, rival, crowd))
+    return _Located(points_px, *numbers)
+
+
+def _crowd(
+    ready: PreparedMap, scores: Float[Tensor, "queries rows columns"]
+) -> Float[Tensor, " queries"]:
+    """The mean cosine of each query's best cells, `PROMINENT_SHARE` of those that are valid."""
+    cosines = scores * ready.cell_inverse
+    chosen = cosines.flatten(1) if ready.valid is None else cosines[:, ready.valid]
+    count = max(1, round(PROMINENT_SHARE * chosen.shape[1]))
+    return chosen.topk(count, dim=1).values.mean(dim=1)
 
 
 def neighbourhood_px(ready: PreparedMap, margin_radius: float) -> float:

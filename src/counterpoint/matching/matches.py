@@ -16,7 +16,7 @@ MARGIN_SCALE = 0.02
 CYCLE_SCALE = 0.05
 """The way back's error, in sides of the source picture, at which it falls to 37 per cent."""
 
-_OPTIONAL = ("disagreement_px", "probability")
+_OPTIONAL = ("disagreement_px", "probability", "prominence")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ class Matches:
         disagreement_px: (N,), how far single members of an ensemble put the match from here, in
             pixels of the target picture (`spread_px`); None: not asked for.
         probability: (N,), 0 to 1, of each match being right, by a `Calibration`; None: by none.
+        prominence: (N,), similarity minus the mean over the most similar twentieth of the target's
+            cells: how far the match stands out from what is next to it in rank, wherever that
+            lies; None: not asked for.
 
     The arrays are copies that cannot be written to.
 
@@ -74,6 +77,7 @@ class Matches:
     target_size_wh: SizeWH
     disagreement_px: Float[np.ndarray, " n"] | None = None
     probability: Float[np.ndarray, " n"] | None = None
+    prominence: Float[np.ndarray, " n"] | None = None
 
     def __post_init__(self) -> None:
         source = require_inside(self.source_px, self.source_size_wh, "the source picture")
@@ -96,6 +100,12 @@ class Matches:
             frozen = column.copy()
             frozen.setflags(write=False)
             object.__setattr__(self, name, frozen)
+
+    def __repr__(self) -> str:
+        ends = ["{} x {}".format(*size) for size in (self.source_size_wh, self.target_size_wh)]
+        sure = self.confidence
+        known = f", confidence {sure.min():.2f} to {sure.max():.2f}" if len(self) else ""
+        return f"Matches({len(self)} from {ends[0]} to {ends[1]}{known})"
 
     @property
     def confidence(self) -> Float[np.ndarray, " n"]:
@@ -151,7 +161,7 @@ class Matches:
     def to_dict(self) -> dict[str, Any]:
         """The same as plain lists and numbers, ready for JSON (NaN becomes None).
 
-        "disagreement_px" stands in it where it was asked for.
+        "prominence" and "disagreement_px" stand in it where they were asked for.
         """
         rows: list[dict[str, Any]] = [
             {
@@ -164,9 +174,10 @@ class Matches:
             }
             for match in self
         ]
-        if self.disagreement_px is not None:
-            for row, spread in zip(rows, self.disagreement_px.tolist(), strict=True):
-                row["disagreement_px"] = None if np.isnan(spread) else spread
+        for name in ("prominence", "disagreement_px"):
+            column = getattr(self, name)
+            for row, number in zip(rows, [] if column is None else column.tolist(), strict=False):
+                row[name] = None if np.isnan(number) else number
         return {
             "source_size_wh": list(self.source_size_wh),
             "target_size_wh": list(self.target_size_wh),
