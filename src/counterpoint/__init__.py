@@ -8,14 +8,16 @@
 (1, 2)
 
 Five ideas: `load` a model, `extract` a `FeatureMap`, `match` two of them, draw or use the
-`Matches`. Importing this package loads neither torch nor diffusers; they come with first use.
+`Matches`. What people do with them is one call each: `align`, `edit`, `annotate`, `track`,
+`fit_parts`. Importing this package loads neither torch nor diffusers; they come with first use.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from counterpoint.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from counterpoint.api import extract
+    from counterpoint.api import align, annotate, edit, extract, track
     from counterpoint.backbones import available, load
     from counterpoint.errors import CounterpointError
     from counterpoint.features import FeatureMap
@@ -31,28 +33,7 @@ if TYPE_CHECKING:
     )
     from counterpoint.provenance import Provenance
     from counterpoint.tasks.parts.components import joint_pca
-
-_HOMES = {
-    "CounterpointError": "counterpoint.errors",
-    "FeatureMap": "counterpoint.features",
-    "Matches": "counterpoint.matching",
-    "Options": "counterpoint.options",
-    "Picture": "counterpoint.images",
-    "Provenance": "counterpoint.provenance",
-    "available": "counterpoint.backbones",
-    "draw_components": "counterpoint.plots",
-    "draw_heat": "counterpoint.plots",
-    "draw_matches": "counterpoint.plots",
-    "draw_strip": "counterpoint.plots",
-    "extract": "counterpoint.api",
-    "joint_pca": "counterpoint.tasks.parts.components",
-    "load": "counterpoint.backbones",
-    "load_picture": "counterpoint.images",
-    "match": "counterpoint.matching",
-    "mutual_matches": "counterpoint.matching",
-    "save_png": "counterpoint.plots",
-    "similarity_map": "counterpoint.matching",
-}
+    from counterpoint.tasks.parts.segmentation import fit_parts
 
 __all__ = [
     "CounterpointError",
@@ -61,12 +42,16 @@ __all__ = [
     "Options",
     "Picture",
     "Provenance",
+    "align",
+    "annotate",
     "available",
     "draw_components",
     "draw_heat",
     "draw_matches",
     "draw_strip",
+    "edit",
     "extract",
+    "fit_parts",
     "joint_pca",
     "load",
     "load_picture",
@@ -74,16 +59,35 @@ __all__ = [
     "mutual_matches",
     "save_png",
     "similarity_map",
+    "track",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'counterpoint' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value  # the next look-up does not come here
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "CounterpointError": "errors",
+        "FeatureMap": "features",
+        "Matches": "matching",
+        "Options": "options",
+        "Picture": "images",
+        "Provenance": "provenance",
+        "align": "api",
+        "annotate": "api",
+        "available": "backbones",
+        "draw_components": "plots",
+        "draw_heat": "plots",
+        "draw_matches": "plots",
+        "draw_strip": "plots",
+        "edit": "api",
+        "extract": "api",
+        "fit_parts": "tasks.parts.segmentation",
+        "joint_pca": "tasks.parts.components",
+        "load": "backbones",
+        "load_picture": "images",
+        "match": "matching",
+        "mutual_matches": "matching",
+        "save_png": "plots",
+        "similarity_map": "matching",
+        "track": "api",
+    },
+)

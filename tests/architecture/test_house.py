@@ -9,9 +9,9 @@ import pytest
 import counterpoint
 
 PUBLIC = """
-CounterpointError FeatureMap Matches Options Picture Provenance available draw_components draw_heat
-draw_matches draw_strip extract joint_pca load load_picture match mutual_matches save_png
-similarity_map
+CounterpointError FeatureMap Matches Options Picture Provenance align annotate available
+draw_components draw_heat draw_matches draw_strip edit extract fit_parts joint_pca load load_picture
+match mutual_matches save_png similarity_map track
 """.split()
 
 HEAVY = ("torch", "diffusers", "transformers", "cv2", "numpy", "PIL")

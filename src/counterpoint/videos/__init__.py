@@ -9,15 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from counterpoint.errors import ImageError
-from counterpoint.images import SUFFIXES
+from counterpoint.images import SUFFIXES, ImageLike
 from counterpoint.videos.base import Broken, Frame, Resized, SkippedFrame, Video
 from counterpoint.videos.files import FileVideo, turned
+from counterpoint.videos.memory import MemoryVideo
 from counterpoint.videos.pictures import PictureVideo, natural_key, pictures_in
 from counterpoint.videos.write import VideoWriter
 
 __all__ = [
     "FileVideo",
     "Frame",
+    "MemoryVideo",
     "PictureVideo",
     "SkippedFrame",
     "Video",
@@ -32,7 +34,7 @@ MOVING = frozenset((".gif", ".webp", ".avif"))
 
 
 def open_video(
-    source: str | Path | Sequence[str | Path],
+    source: str | Path | Sequence[ImageLike],
     *,
     broken: Broken = "raise",
     resized: Resized = "raise",
@@ -43,7 +45,7 @@ def open_video(
     it, hidden files and other files are passed over. Audio, subtitles and covers are not frames.
 
     Args:
-        source: a path, or paths of pictures.
+        source: a path, or pictures: their paths, or arrays and the like.
         broken: "skip" passes over frames that cannot be decoded, and takes what there is of a file
             that is cut off; what was skipped is listed in `Video.skipped`.
         resized: what to do with frames of another size than the first: "skip" them, or "resize"
@@ -60,7 +62,9 @@ def open_video(
         if path.suffix.lower() not in SUFFIXES - MOVING:
             return FileVideo(path, broken, resized)
         return PictureVideo(path.stem, [path], broken, resized)
-    paths = [Path(one).expanduser() for one in source]
+    if not all(isinstance(one, str | Path) for one in source):
+        return MemoryVideo(source, broken=broken, resized=resized)
+    paths = [Path(one).expanduser() for one in source]  # pyright: ignore[reportArgumentType]
     if not paths:
         raise ImageError("expected at least one picture as a video, got none")
     return PictureVideo(paths[0].resolve().parent.name, paths, broken, resized)

@@ -2,7 +2,7 @@
 
 Things are cut out as squares around their boxes, references and targets alike, where the targets'
 boxes are known; otherwise whole pictures are compared. The references' features are made once. The
-targets go one at a time, so that memory does not grow with their number.
+targets go one at a time; of each is kept what was found in it, masks as run lengths.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ from counterpoint.matching import PreparedMap, mirrored, unmirrored
 from counterpoint.options import Options
 from counterpoint.tasks.annotation.calibration import ALPHA, SelfTest, leave_one_out
 from counterpoint.tasks.annotation.masks import best_threshold, carry_mask
+from counterpoint.tasks.annotation.outlines import kept
 from counterpoint.tasks.annotation.transfer import Reference, View, Vote, left_and_right, transfer
 from counterpoint.tasks.annotation.views import (
     BOX_SCALE,
@@ -315,7 +316,7 @@ class Annotator:
         if kind.style == "polygon":
             outline = Outline("polygon", mask_to_polygons(mask))
         else:
-            outline = Outline(kind.style, mask=mask)
+            outline = kept(kind.style, mask)
         empty = not mask.any()
         # How well the references' masks are found from each other is what to expect at best.
         most = 1.0 if np.isnan(kind.mask_overlap) else kind.mask_overlap

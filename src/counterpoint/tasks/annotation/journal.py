@@ -2,23 +2,31 @@
 
 The first line says what the run is of (references, model, options); each other line is one target
 with everything found in it, written to the disk before the next target is begun. A line cut off by
-a stop is passed over, and its target done again.
+a stop is passed over, and its target done again. In memory is where each line begins, no more.
 """
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from counterpoint.annotations import Category, Instance, Outline
-from counterpoint.annotations.runs import decode_coco, encode_coco
+from counterpoint.annotations.runs import encode_coco
 from counterpoint.errors import BadInput, StorageError
-from counterpoint.files import explain, write_bytes, write_text
+from counterpoint.files import atomic_path, explain, write_text
 from counterpoint.tasks.annotation.annotator import Found
+from counterpoint.tasks.annotation.outlines import KeptOutline
 
 FORMAT = "counterpoint/annotate/1"
+
+
+class _Noted(NamedTuple):
+    """A target that is done: its picture, and where its line begins in the file."""
+
+    picture_sha256: str
+    offset: int
 
 
 class Journal:
@@ -35,7 +43,7 @@ class Journal:
 
     def __init__(self, path: Path, about: dict[str, Any], *, overwrite: bool = False) -> None:
         self.path = path
-        self._done: dict[str, dict[str, Any]] = {}
+        self._done: dict[str, _Noted] = {}
         header = json.loads(json.dumps({"format": FORMAT, **about}))
         if overwrite or not path.exists():
             write_text(path, json.dumps(header) + "\n")
@@ -43,29 +51,58 @@ class Journal:
             self._read(header)
 
     def _read(self, header: dict[str, Any]) -> None:
-        lines = self.path.read_bytes().split(b"\n")
-        found = _parsed(lines[0])
-        if not isinstance(found, dict) or found.get("format") != FORMAT:
-            raise StorageError(f"expected a run of annotate in {self.path}, got another file")
-        for name, value in header.items():
-            if found.get(name) != value:
-                raise StorageError(
-                    f"{self.path} is of a run with another {name}; choose another --out, or begin "
-                    "anew with --overwrite"
-                )
-        whole = [lines[0]]
-        for line in lines[1:]:
+        with self.path.open("rb") as file:
+            found = _parsed(file.readline())
+            if not isinstance(found, dict) or found.get("format") != FORMAT:
+                raise StorageError(f"expected a run of annotate in {self.path}, got another file")
+            for name, value in header.items():
+                if found.get(name) != value:
+                    raise StorageError(
+                        f"{self.path} is of a run with another {name}; choose another --out, or "
+                        "begin anew with --overwrite"
+                    )
+            cut_off = self._index(file)
+        if cut_off:  # what follows must not be glued to it
+            self._mend()
+
+    def _index(self, file: BinaryIO) -> bool:
+        """Note where the targets' lines begin, from here on; whether the last one is cut off."""
+        offset, line = file.tell(), b"\n"
+        for line in iter(file.readline, b""):
             entry = _parsed(line)
             if entry is not None:
-                whole.append(line)
-                self._done[entry["target"]] = entry
-        if lines[-1]:  # cut off: what follows must not be glued to it
-            write_bytes(self.path, b"\n".join([*whole, b""]))
+                self._done[entry["target"]] = _Noted(entry["picture_sha256"], offset)
+            offset += len(line)
+        return not line.endswith(b"\n")
+
+    def _mend(self) -> None:
+        """Write the file again, its whole lines only."""
+        with (
+            self.path.open("rb") as file,
+            atomic_path(self.path) as beside,
+            beside.open("wb") as mended,
+        ):
+            whole = (line for line in file if _parsed(line) is not None)
+            mended.writelines(line.rstrip(b"\n") + b"\n" for line in whole)
+        with self.path.open("rb") as file:
+            file.readline()
+            self._index(file)
 
     def find(self, target: str, picture_sha256: str) -> dict[str, Any] | None:
-        """What was noted of a target, unless its picture has changed since."""
-        entry = self._done.get(target)
-        return entry if entry and entry["picture_sha256"] == picture_sha256 else None
+        """What was noted of a target, unless its picture has changed since.
+
+        Raises:
+            StorageError: the file has been changed meanwhile.
+        """
+        noted = self._done.get(target)
+        if noted is None or noted.picture_sha256 != picture_sha256:
+            return None
+        with self.path.open("rb") as file:
+            file.seek(noted.offset)
+            entry = _parsed(file.readline())
+        if not isinstance(entry, dict) or entry.get("target") != target:
+            raise StorageError(f"{self.path} was changed while it was read; run again")
+        return entry
 
     def add(self, entry: dict[str, Any]) -> None:
         """Note one target, on the disk when this returns.
@@ -73,14 +110,16 @@ class Journal:
         Raises:
             StorageError: the disk is full, or the file cannot be written.
         """
-        self._done[entry["target"]] = entry
+        line = json.dumps(entry, allow_nan=False).encode() + b"\n"
         try:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry, allow_nan=False) + "\n")
+            with self.path.open("ab") as file:
+                offset = file.seek(0, os.SEEK_END)
+                file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
             raise StorageError(explain(error, self.path)) from error
+        self._done[entry["target"]] = _Noted(entry["picture_sha256"], offset)
 
 
 def _parsed(line: bytes) -> Any:
@@ -138,6 +177,9 @@ def from_entry(entry: dict[str, Any], category: Category) -> Found:
 
 
 def _outline_entry(outline: Outline) -> dict[str, Any]:
+    if isinstance(outline, KeptOutline):
+        size = [outline.size_wh[1], outline.size_wh[0]]
+        return {"style": outline.style, "size": size, "counts": outline.runs.tolist()}
     if outline.mask is None:
         return {"style": outline.style, "polygons": [p.tolist() for p in outline.polygons]}
     return {"style": outline.style, **encode_coco(outline.mask, compressed=False)}
@@ -148,4 +190,5 @@ def _outline(entry: dict[str, Any]) -> Outline:
         polygons = tuple(np.asarray(p, dtype=np.float64) for p in entry["polygons"])
         return Outline("polygon", polygons)
     rows, columns = entry["size"]
-    return Outline(entry["style"], mask=decode_coco(entry, (columns, rows)))
+    runs = np.asarray(entry["counts"], dtype=np.int64)
+    return KeptOutline(entry["style"], runs, (columns, rows))

@@ -32,9 +32,9 @@ from safetensors.torch import load_file
 
 from counterpoint.errors import ImageError, StorageError
 from counterpoint.files import atomic_path, explain, save_tensors, write_text
-from counterpoint.geometry import SizeWH
+from counterpoint.geometry import SizeWH, to_mot, to_tapvid
 from counterpoint.tasks.masks import read_mask, write_mask
-from counterpoint.tasks.tracking.prompts import Tracked, to_mot, to_tapvid
+from counterpoint.tasks.tracking.prompts import Tracked
 from counterpoint.tasks.tracking.tracker import Memory
 
 

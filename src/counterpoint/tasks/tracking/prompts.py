@@ -137,21 +137,3 @@ class Channels:
             max((i + 1 for p in given for i in p.point_ids or ()), default=0),
             max((i + 1 for p in given for i in p.box_ids or ()), default=0),
         )
-
-
-def to_tapvid(points_px: Float[np.ndarray, "*_ 2"], size_wh: SizeWH) -> np.ndarray:
-    """Points in TAP-Vid's convention: shares of width and height from the top left corner.
-
-    >>> to_tapvid(np.array([[-0.5, 3.5]]), (8, 8)).tolist()
-    [[0.0, 0.5]]
-    """
-    return (points_px + 0.5) / np.asarray(size_wh, dtype=np.float64)
-
-
-def to_mot(boxes_px: Float[np.ndarray, "*_ 4"]) -> np.ndarray:
-    """Boxes in MOTChallenge's convention, where the top left pixel is (1, 1).
-
-    >>> to_mot(np.array([[0.0, 4.0, 10.0, 20.0]])).tolist()
-    [[1.0, 5.0, 10.0, 20.0]]
-    """
-    return boxes_px + np.array([1.0, 1.0, 0.0, 0.0])

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from PIL import Image
 from torch import Tensor
@@ -30,9 +30,9 @@ from torch import Tensor
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import SizeWH, as_points
+from counterpoint.tasks.masks import Mask
 
 Labels = Float[Tensor, "labels rows columns"]
-Mask = UInt8[np.ndarray, "height width"]
 Features = Tensor | FeatureMap
 """Of one frame, (channels, rows, columns), floating point."""
 

@@ -79,7 +79,14 @@ def setting_of(
         settings: by family.
         changes: parameters of `Propagation` to change; those that are None stay.
     """
-    setting = settings.get(spec.family, _OTHERS)
+    return setting_for(spec.family, settings, changes)
+
+
+def setting_for(
+    family: str, settings: Mapping[str, Setting], changes: Mapping[str, Any] | None = None
+) -> Setting:
+    """As `setting_of`, for a family by its name; "" stands for one that is not known."""
+    setting = settings.get(family, _OTHERS)
     kept = {name: value for name, value in (changes or {}).items() if value is not None}
     return replace(setting, propagation=replace(setting.propagation, **kept))
 
@@ -96,6 +103,11 @@ def temporal_input(size_wh: SizeWH, multiple: int = 1) -> SizeWH:
     scaled = SHORT_SIDE * long // short // MULTIPLE * MULTIPLE
     w, h = (scaled, SHORT_SIDE) if size_wh[0] >= size_wh[1] else (SHORT_SIDE, scaled)
     return w // multiple * multiple, h // multiple * multiple
+
+
+def seen_as(picture: Picture, size_wh: SizeWH) -> frozenset[str]:
+    """Hashes of what features of a frame may be of: the frame, or the frame `resized`."""
+    return frozenset((picture.content_hash, resized(picture, size_wh).content_hash))
 
 
 def resized(picture: Picture, size_wh: SizeWH) -> Picture:
