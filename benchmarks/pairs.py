@@ -39,8 +39,9 @@ from counterpoint.backbones.noise import NoiseSource
 from counterpoint.backbones.spec import ModelSpec
 from counterpoint.backbones.zoo import ZOO
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
+from counterpoint.benchmarks.keypoints.maps import CACHE_BYTES
 from counterpoint.benchmarks.keypoints.protocols import find_protocol, score
-from counterpoint.benchmarks.keypoints.run import CACHE_BYTES, predict_pairs
+from counterpoint.benchmarks.keypoints.run import predict_pairs
 from counterpoint.benchmarks.metrics import correct_points
 from counterpoint.features import FeatureMap
 from counterpoint.images import ImageLike, Picture, load_picture

@@ -7,7 +7,6 @@ diffusion model. `recipe_trials.py` runs them by name.
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
@@ -119,11 +118,6 @@ class TransformerNet(SmallNet):
         self.unet = _UViT(config)
 
 
-@dataclass(frozen=True)
-class _Output:
-    sample: Tensor
-
-
 class _UViT(nn.Module):
     """Width and depth from ``widths[0]`` and ``layers`` (blocks before the middle one)."""
 
@@ -143,7 +137,7 @@ class _UViT(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.conv_out = nn.Conv2d(width, channels, 3, padding=1)
 
-    def forward(self, patches: Tensor, t: Tensor) -> _Output:
+    def forward(self, patches: Tensor, t: Tensor) -> Tensor:
         height, width = patches.shape[-2:]
         x = self.conv_in(patches).flatten(2).transpose(1, 2)
         x = x + _places(height, width, self.width, x.device).to(x.dtype)
@@ -157,7 +151,7 @@ class _UViT(nn.Module):
         for join, block in zip(self.joins, self.up, strict=True):
             x = block(join(torch.cat([x, kept.pop()], dim=2)), height)
         x = self.norm(x)[:, 1:].transpose(1, 2).unflatten(2, (height, width))
-        return _Output(self.conv_out(x))
+        return self.conv_out(x)
 
 
 class _Block(nn.Module):

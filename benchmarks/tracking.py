@@ -20,9 +20,8 @@ from PIL import Image
 from counterpoint.backbones import load
 from counterpoint.benchmarks.datasets.badja import read_badja_videos
 from counterpoint.benchmarks.datasets.davis import read_davis
-from counterpoint.benchmarks.datasets.tapvid import tapvid_to_pixels
 from counterpoint.benchmarks.videos.badja_metrics import AREA_SHARE, BadjaPCK
-from counterpoint.geometry import apply_homography
+from counterpoint.geometry import apply_homography, from_tapvid
 from counterpoint.options import Options
 from counterpoint.tasks.tracking.prompts import Prompt
 from counterpoint.tasks.tracking.temporal import TEMPORAL, setting_of
@@ -158,7 +157,7 @@ def generated(given):
 
 def score(out, truth):
     arrays = np.load(out / "cat.tapvid.npz")
-    found = tapvid_to_pixels(arrays["points"], SIZE_WH).transpose(1, 0, 2)
+    found = from_tapvid(arrays["points"], SIZE_WH).transpose(1, 0, 2)
     said = ~arrays["occluded"].T
     true, hidden = (np.stack(column) for column in zip(*truth, strict=True))
     seen = ~hidden & ((true >= 0) & (true < SIZE_WH)).all(axis=2)

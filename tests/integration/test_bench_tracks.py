@@ -105,7 +105,7 @@ def test_badja_bad_videos_stop_or_are_listed(run, tmp_path):
     assert run(*asked)[0] == 2
     code, shown, _ = run(*asked, "--skip-bad")
     assert code == 0
-    assert "skipped bear: expected BADJA's annotations" in shown
+    assert "skipped bear: expected JSON in" in shown
     assert "skipped dog: cannot read the mask" in shown
     assert "(videos: 1)" in shown
     assert run(*asked, "--skip-bad", "--animals", "bear", "dog")[0] == 2

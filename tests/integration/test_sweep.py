@@ -1,6 +1,7 @@
 """`counterpoint sweep` end to end on miniatures: resumed, in several processes, with dropping."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,11 +10,13 @@ from counterpoint.backbones import load
 from counterpoint.benchmarks.birds.crops import prepare, score_taps
 from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.benchmarks.datasets.spair import read_spair
+from counterpoint.benchmarks.keypoints.course import crop_course, keypoint_course
 from counterpoint.benchmarks.keypoints.protocols import find_protocol, score
 from counterpoint.benchmarks.keypoints.run import predict_pairs
+from counterpoint.benchmarks.sweep import plan as plan_module
 from counterpoint.benchmarks.sweep import rows as sweep_rows
 from counterpoint.benchmarks.sweep.plan import make_grid, plan_sweep
-from counterpoint.benchmarks.sweep.rows import NOT_COUNTED, crop_course, keypoint_course
+from counterpoint.benchmarks.sweep.rows import NOT_COUNTED
 from counterpoint.benchmarks.sweep.search import run_sweep
 from counterpoint.errors import StorageError
 from counterpoint.options import Options
@@ -36,19 +39,19 @@ def course(tmp_path):
 def work(monkeypatch):
     """Counts pictures put through the network and matches made."""
     done = {"pictures": 0, "matches": 0}
-    backbone, match = load("small", device="cpu"), sweep_rows.match
+    backbone, find_points = load("small", device="cpu"), sweep_rows.find_points
     denoise = backbone._denoise
 
     def counted_denoise(noisy, *rest):
         done["pictures"] += len(noisy)
         return denoise(noisy, *rest)
 
-    def counted_match(*arguments, **choices):
+    def counted_find(*arguments):
         done["matches"] += 1
-        return match(*arguments, **choices)
+        return find_points(*arguments)
 
     monkeypatch.setattr(backbone, "_denoise", counted_denoise)
-    monkeypatch.setattr(sweep_rows, "match", counted_match)
+    monkeypatch.setattr(sweep_rows, "find_points", counted_find)
     return backbone, done
 
 
@@ -70,6 +73,57 @@ def test_one_pass_a_picture_and_the_figures_of_bench(work, course, tmp_path):
     assert (last.per_point, last.macro) == (expected.per_point, expected.macro)
     assert last.per_image == expected.per_image
     assert [p.name for p in (tmp_path / "out/rows").iterdir() if p.is_dir()] == []
+
+
+def test_ensembles_and_joined_taps_are_those_of_bench(work, course, tmp_path):
+    backbone, done = work
+    few = replace(course, dataset=replace(course.dataset, pairs=course.dataset.pairs[:2]))
+    taps = ["mid", "mid+up:1"]
+    grid = make_grid(backbone, few, timesteps=[300], taps=taps, ensembles=[1, 2])
+    found = run_sweep(backbone, few, grid, tmp_path / "out", SMALL)
+    passes = len(few.dataset.pictures) * (1 + 2)
+    assert done["pictures"] == plan_sweep(backbone, few, grid, SMALL).passes == passes
+    for one in found.cells:
+        options = SMALL.but(t=300, tap=one.tap, ensemble=one.ensemble)
+        alone = predict_pairs(backbone, few.dataset, options)
+        [expected] = score(few.dataset, alone.points, few.protocol, [0.1])
+        assert one.per_point == expected.per_point
+
+
+def _category(picture):
+    return picture.name.rpartition("/")[2].partition("_")[0]
+
+
+class Prompted:
+    """`rgb` as a model that takes a prompt, and the prompts it was given."""
+
+    def __init__(self, monkeypatch):
+        self.model, self.asked = load("rgb", device="cpu"), []
+        plain = self.model.stream_taps
+
+        def stream_taps(pictures, names, options):
+            self.asked += [(_category(picture), options.prompt) for picture in pictures]
+            return plain(pictures, names, options)
+
+        for module in (sweep_rows, plan_module):
+            monkeypatch.setattr(module, "takes_prompt", lambda spec: True)
+        monkeypatch.setattr(self.model, "stream_taps", stream_taps)
+
+
+def test_each_picture_is_described_by_its_own_category(course, tmp_path, monkeypatch):
+    seen = Prompted(monkeypatch)
+    grid = make_grid(seen.model, course)
+    assert [row.prompt for row in grid.rows] == ["a photo of a {category}"]
+    run_sweep(seen.model, course, grid, tmp_path / "a")
+    assert {prompt for _, prompt in seen.asked} == {
+        f"a photo of a {c}" for c in ("cat", "dog", "cow")
+    }
+    assert len(seen.asked) == 9
+    assert all(category in prompt for category, prompt in seen.asked)
+    grid = make_grid(seen.model, course, prompts=["x", "{category}!"])
+    assert len(run_sweep(seen.model, course, grid, tmp_path / "b").cells) == 2
+    assert [row.prompt for row in grid.rows] == ["x", "{category}!"]
+    assert {prompt for _, prompt in seen.asked[9:]} == {"x", "cat!", "dog!", "cow!"}
 
 
 @pytest.mark.parametrize("stop_at", [1, 2, 3])
@@ -133,6 +187,11 @@ def test_changed_settings_are_refused(work, course, tmp_path):
     other = keypoint_course(course.dataset, find_protocol("geoaware"))
     with pytest.raises(StorageError, match="made with protocol = 'dift'"):
         run_sweep(backbone, other, grid, out, SMALL)
+    with pytest.raises(StorageError, match=r"made with alpha = 0\.1, asked was 0\.05"):
+        run_sweep(backbone, replace(course, alpha=0.05), grid, out, SMALL)
+    fewer = replace(course, dataset=replace(course.dataset, pairs=course.dataset.pairs[1:]))
+    with pytest.raises(StorageError, match="made with pairs_sha256 = "):
+        run_sweep(backbone, fewer, grid, out, SMALL)
     row = next((out / "rows").glob("*.json"))
     entries = json.loads(row.read_text())
     row.write_text(json.dumps(entries | {"origin": "of another"}))
@@ -171,15 +230,15 @@ def test_two_processes_find_the_same(course, tmp_path):
     assert [words[:9] for words in told] == [f"{i} of 4 ro" for i in (1, 2, 3, 4)]
 
 
-def planted(self, pair, maps):
+def planted(source, target, pair):
     """One tap finds everything, the other nothing."""
-    channels = maps[pair.source].values.shape[0]  # 192 at mid, 128 at up:1
-    return len(pair.source_px) if channels == 192 else 0
+    channels = source.values.shape[0]  # 192 at mid, 128 at up:1
+    return pair.target_px if channels == 192 else pair.target_px + 1000
 
 
 def test_hopeless_cells_are_dropped_and_marked(work, course, tmp_path, monkeypatch, run):
     backbone, done = work
-    monkeypatch.setattr(sweep_rows.Course, "hits", planted)
+    monkeypatch.setattr(sweep_rows, "find_points", planted)
     grid = make_grid(backbone, course, timesteps=STEPS, taps=TAPS)
     found = run_sweep(backbone, course, grid, tmp_path / "out", SMALL, drop_after=10)
     assert [(c.tap, c.pairs, c.dropped) for c in found.cells] == [
@@ -187,7 +246,8 @@ def test_hopeless_cells_are_dropped_and_marked(work, course, tmp_path, monkeypat
         ("up:1", 10, True),
     ] * 2
     counts = json.loads(next((tmp_path / "out/rows").glob("t20*.json")).read_text())["correct"]
-    assert np.count_nonzero(np.array(counts["up:1"]) == NOT_COUNTED) == 8
+    counted = np.flatnonzero(np.array(counts["up:1"]) != NOT_COUNTED)
+    assert counted.tolist() == [0, 1, 3, 5, 7, 9, 10, 12, 14, 16]  # spread over all 18
     assert found.best.tap == "mid"
     assert "2 settings dropped after 10 pairs" in found.notes[-1]
     seen = dict(done)

@@ -10,9 +10,9 @@ from counterpoint.benchmarks.datasets.ap10k import KEYPOINTS, read_ap10k
 from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.benchmarks.datasets.spair import CATEGORIES, read_spair
 from counterpoint.benchmarks.keypoints.asked import ask_crops, ask_pairs
+from counterpoint.benchmarks.keypoints.course import keypoint_course
 from counterpoint.benchmarks.keypoints.protocols import find_protocol
 from counterpoint.benchmarks.keypoints.sides import by_name, of_spair, sides
-from counterpoint.benchmarks.sweep.rows import keypoint_course
 from support.painted_birds import PARTS, write_birds
 from support.tiny_datasets import POINTS, write_ap10k, write_spair
 

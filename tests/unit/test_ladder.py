@@ -10,15 +10,15 @@ import torch
 
 from counterpoint.backbones import load
 from counterpoint.benchmarks.accuracy.calibrate import Matching, judge
+from counterpoint.benchmarks.accuracy.gallery import Gallery, Views
 from counterpoint.benchmarks.accuracy.ladder import ladder_tables, run_ladder
 from counterpoint.benchmarks.accuracy.rungs import Rung, Setting, Steps, Tally, find, plan
 from counterpoint.benchmarks.birds.crops import prepare, score_taps
 from counterpoint.benchmarks.datasets.cub import read_cub
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
-from counterpoint.benchmarks.galleries import Gallery, Views
 from counterpoint.benchmarks.keypoints.asked import Asked, Quiz, ask_crops
+from counterpoint.benchmarks.keypoints.course import keypoint_course
 from counterpoint.benchmarks.keypoints.protocols import find_protocol
-from counterpoint.benchmarks.sweep.rows import keypoint_course
 from counterpoint.errors import BadInput, StorageError
 from counterpoint.features import FeatureMap
 from counterpoint.matching import PreparedMap, match, unmirrored

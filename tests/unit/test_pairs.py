@@ -11,19 +11,12 @@ from PIL import Image
 
 from counterpoint.backbones import load
 from counterpoint.benchmarks.datasets.spair import read_spair
+from counterpoint.benchmarks.keypoints.maps import MapCache, in_good_order, size_bytes
 from counterpoint.benchmarks.keypoints.predictions import read_predictions
+from counterpoint.benchmarks.keypoints.prompts import PROMPT, takes_prompt
 from counterpoint.benchmarks.keypoints.protocols import find_protocol, score
 from counterpoint.benchmarks.keypoints.report import methods, pair_report, slug, tables
-from counterpoint.benchmarks.keypoints.run import (
-    PROMPT,
-    MapCache,
-    in_good_order,
-    origin_of,
-    predict_pairs,
-    predict_prior,
-    size_bytes,
-    takes_prompt,
-)
+from counterpoint.benchmarks.keypoints.run import origin_of, predict_pairs, predict_prior
 from counterpoint.errors import BadInput, ImageError, StorageError
 from counterpoint.features import FeatureMap
 from counterpoint.matching import PreparedMap
@@ -256,6 +249,8 @@ def test_the_report_holds_the_controls_first(mini, tmp_path):
     assert "on all 12234 pairs: DIFT, SD 2.1, PCK@0.1 per image 52.9" in by_dift.notes[0]
     assert "SD+DINO, PCK@0.1 per point 64;" in by_geoaware.notes[0]
     assert "DIFT" not in by_geoaware.notes[0]
+    assert by_geoaware.notes[-1].startswith("GeoAware-SC and SD+DINO, besides, pad pictures")
+    assert not any("besides" in note for note in by_dift.notes)
     assert categories.cells.header == (
         "category",
         "pairs",

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
@@ -187,6 +187,7 @@ def test_nothing_to_add_is_nothing(path):
     assert read_predictions(path).skipped == (Skipped("a", "why"),)
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.permutations(list("abcdefgh")), st.lists(st.integers(1, 7), max_size=4, unique=True))
 def test_any_order_and_any_shards_give_the_same_file(tmp_path_factory, order, cuts):
     points = {name: np.full((i % 3 + 1, 2), float(i)) for i, name in enumerate("abcdefgh")}
@@ -194,4 +195,6 @@ def test_any_order_and_any_shards_give_the_same_file(tmp_path_factory, order, cu
     for some_ids in np.split(np.array(order), sorted(cuts)):
         PredictionFile.open(path, ORIGIN).add({str(i): points[str(i)] for i in some_ids})
     PredictionFile.open(path, ORIGIN).finish(list("abcdefgh"))
-    same(read_predictions(path).points, points)
+    found = read_predictions(path).points
+    assert list(found) == list("abcdefgh")
+    same(found, points)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.benchmarks.datasets.keypoints import (
@@ -82,6 +82,21 @@ def test_at_the_threshold_the_two_protocols_of_spair_differ():
         [found[name]] = score(dataset(one), predictions, find_protocol(name), [0.1])
     assert found["dift"].per_point.value == 50
     assert found["geoaware"].per_point.value == 0
+
+
+def test_a_protocol_says_which_points_are_found():
+    one = pair()
+    predicted = one.target_px + np.array([(0, 2), (0, 2.01)])
+    assert find_protocol("dift").threshold_px(one, 0.1) == 2
+    assert find_protocol("dift").correct(one, predicted, 0.1).tolist() == [True, False]
+    assert find_protocol("geoaware").correct(one, predicted, 0.1).tolist() == [False, False]
+    assert find_protocol("willow-source-extent").correct(one, predicted, 0.05).tolist() == [
+        True,
+        False,
+    ]
+    assert find_protocol("willow-target-extent").correct(one, predicted, 0.05).sum() == 0
+    with pytest.raises(BadInput, match="as many predictions as points"):
+        find_protocol("dift").correct(one, predicted[:1], 0.1)
 
 
 def test_the_three_averages_by_hand():
@@ -174,6 +189,7 @@ def test_pairs_that_a_protocol_cannot_score():
 COUNTS = st.lists(st.tuples(st.integers(0, 9), st.integers(1, 9)), min_size=1, max_size=12)
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS)
 def test_shards_join_exactly(left, right):
     def counted(counts):

@@ -1,16 +1,27 @@
 """Generating pictures: the sampler against one written by hand, features met on the way, twins."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from counterpoint.backbones import load
 from counterpoint.backbones.noise import KeyedNoise
-from counterpoint.backbones.sampling import Plan, generate, sampler_steps
+from counterpoint.backbones.sampling import Generated, Plan, _Run, generate, sampler_steps
 from counterpoint.backbones.small import Small
 from counterpoint.backbones.small_net import NetConfig
+from counterpoint.benchmarks.generation import (
+    MatchedPair,
+    _known,
+    _numbers,
+    agreements,
+    likeness,
+)
 from counterpoint.errors import BadInput, ModelError, UnknownName
 from counterpoint.features import FeatureMap
+from counterpoint.geometry import PixelTransform
+from counterpoint.images import Picture
 from counterpoint.options import Options
 from support.models import model_path
 
@@ -85,7 +96,7 @@ def test_provenance_says_that_the_features_were_met_on_the_way(tiny, tmp_path):
 
 def test_twins_start_from_the_same_noise_moved():
     model = Small.untrained(3, config=TINY)
-    starts = []
+    starts, places = [], []
     plain = model._whole_pass
 
     def watch(noisy, t, prompt, taps):
@@ -100,7 +111,8 @@ def test_twins_start_from_the_same_noise_moved():
         assert torch.equal(moved(first[0]), first[1])
         assert [one.picture.name for one in made] == ["1", f"1-{twin}"]
         assert made[0].moved is None
-    assert made[1].moved.apply([(0, 3)]).tolist() == [[31, 3]]
+        places.append(made[1].moved.apply([(0, 3)]).tolist())
+    assert places == [[[8, 3]], [[31, 3]]]
 
 
 @pytest.mark.parametrize("name", ["tiny-sd", "tiny-sdxl", "tiny-adm", "tiny-single-file"])
@@ -148,6 +160,75 @@ def test_stable_diffusion_equals_diffusers_own_ddim(tmp_path):
             state = abar[after].sqrt() * clean + (1 - abar[after]).sqrt() * noise
         expected = model.shown(state[0], "by hand")
     assert np.abs(made.picture.rgb.astype(int) - expected.rgb.astype(int)).max() <= 1
+
+
+def test_a_twin_is_shifted_by_whole_cells_of_the_latent_and_its_picture_by_their_pixels(tmp_path):
+    model = load(model_path("tiny-sd", tmp_path), device="cpu")
+    run = _Run.of(model, Plan(twin="shift"), Options(size="256x64", prompt="a cat"), None)
+    (dx, dy), shape = run.rolled, run.state_shape()
+    assert (dx % 64, dy, shape[1:]) == (0, 0, (8, 32))
+    start = run.start(0, shape)
+    assert torch.equal(run.changed(start), start.roll(dx // 8, -1))
+    assert run._moved().apply([(1, 2)]).tolist() == [[1 + dx, 2]]
+    assert run.guidance == 7.5  # as in Stable Diffusion's pipeline, where there is a prompt
+    assert _Run.of(model, Plan(), Options(size=64), None).guidance == 1
+    assert _Run.of(model, Plan(guidance=3.0), Options(size=64, prompt="a"), None).guidance == 3
+
+
+def made(values, moved=None):
+    """A picture of 8 x 4 cells of 2 px with the features of its own generation."""
+    rgb = values.mean(0).sub(values.mean(0).min()).mul(40).byte().numpy()
+    picture = Picture(np.repeat(rgb.repeat(2, 0).repeat(2, 1)[..., None], 3, -1))
+    return Generated(picture, {(50, "up:0"): FeatureMap(values, (16, 8))}, 0, moved)
+
+
+def test_agreement_by_hand():
+    """A twin rolled by two cells: right on the way, and all at the same place when looked at."""
+    values = torch.randn(12, 4, 8, generator=torch.Generator().manual_seed(0))
+    shift = PixelTransform.pad(4, 0)
+    first, second = made(values), made(values.roll(2, -1), shift)
+    same = FeatureMap(values, (16, 8))
+    points = np.array([(x, y) for x in (0, 2, 4, 8) for y in (0, 4)], dtype=float)
+    pair = MatchedPair(
+        first.picture,
+        second.picture,
+        {"on the way": (first.maps, second.maps), "as real": ({(50, "up:0"): same},) * 2},
+        points,
+        shift,
+    )
+    met, real = agreements([pair], 0.1)
+    assert [(one.way, one.points, one.pairs) for one in (met, real)] == [
+        ("on the way", 8, 1),
+        ("as real", 8, 1),
+    ]
+    assert (met.truth.value, real.truth.value) == (100, 0)
+    assert met.shared.value == real.shared.value == 0  # 4 px apart, 1.6 are allowed
+    assert real.cycle.value == met.cycle.value == 100
+    assert [one.shared.value for one in agreements([pair], 0.25)] == [100, 100]  # 4 px of 16
+    assert [one.truth for one in agreements([replace(pair, moved=None)], 0.1)] == [None, None]
+    assert real.similarity == pytest.approx(1, abs=1e-5)
+
+
+def test_likeness_compares_a_picture_with_its_twin_where_it_was_moved():
+    values = torch.randn(12, 4, 8, generator=torch.Generator().manual_seed(0))
+    shift = PixelTransform.pad(4, 0)
+    first, twin, flat = made(values), made(values.roll(2, -1), shift), made(values * 0, shift)
+    assert likeness([first, twin]) == pytest.approx(1)
+    assert likeness([first, replace(twin, moved=PixelTransform.pad(2, 0))]) < 0.9
+    assert likeness([first, flat]) == 0
+    assert likeness([first, twin, first, flat]) == pytest.approx(0.5)
+    assert likeness([first, first]) is None
+
+
+def test_every_two_pictures_or_every_picture_with_its_twin():
+    values = torch.randn(12, 4, 8, generator=torch.Generator().manual_seed(0))
+    one, twin = made(values), made(values, PixelTransform.pad(4, 0))
+    assert _numbers([one, one, one]) == [(0, 1), (0, 2), (1, 2)]
+    assert _numbers([one, twin, one, twin]) == [(0, 1), (2, 3)]
+    assert _numbers([one]) == []
+    corners = np.array([(0, 0), (11, 3), (12, 3)], dtype=float)
+    assert _known(corners, twin.moved, (16, 8)).tolist() == [[0, 0], [11, 3]]
+    assert len(_known(corners, None, (16, 8))) == 3
 
 
 def test_models_without_a_denoiser_and_sizes_that_do_not_fit_are_refused(tiny, tmp_path):

@@ -1,15 +1,22 @@
 """Parts of a sweep by hand-worked cases: rows, counts on disk, tables."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
+from counterpoint.benchmarks.keypoints.course import Course
+from counterpoint.benchmarks.keypoints.protocols import find_protocol
 from counterpoint.benchmarks.metrics import Estimate, Interval
-from counterpoint.benchmarks.report import Cells
 from counterpoint.benchmarks.sweep.charts import draw_sweep
+from counterpoint.benchmarks.sweep.plan import Grid
 from counterpoint.benchmarks.sweep.result import Cell, Sweep, cells, markdown
 from counterpoint.benchmarks.sweep.rows import NOT_COUNTED, Row, RowCounts
+from counterpoint.benchmarks.sweep.search import _Rows, _survivors
+from counterpoint.benchmarks.tables import Cells
 
 
 def cell(t, tap, value, *, ensemble=1, dropped=False):
@@ -79,6 +86,38 @@ def test_the_table_and_its_marks():
     assert "2 settings dropped after 10 pairs" in text
     assert text.endswith("![heat-map](heat-map.png)\n")
     assert json.loads(json.dumps(found.to_dict()))["cells"][1]["dropped"] is True
+
+
+def test_the_best_is_by_point_and_was_not_dropped():
+    by_category = replace(cell(50, "mid", 30.0), macro=Estimate(99.0, Interval(98.0, 100.0)))
+    found = sweep(cell(20, "mid", 40.0), by_category, cell(50, "up:1", 90.0, dropped=True))
+    assert found.best is found.cells[0]
+
+
+def test_only_cells_wholly_below_the_best_are_hopeless(tmp_path):
+    """Of 20 pairs of 10 points: the same everywhere, so intervals are points; or spread."""
+    points, size = np.zeros((10, 2)), (9, 9)
+    pairs = [
+        KeypointPair(str(i), "cat", Path("a"), Path("b"), size, size, points, points)
+        for i in range(20)
+    ]
+    dataset = KeypointPairs("cats", Path(), {}, tuple(pairs))
+    course = Course(dataset, find_protocol("dift"), 0.1)
+    counts = {
+        "best": [5] * 20,
+        "as good": [5] * 20,
+        "reaches up": [0, 9] * 10,
+        "just below": [5] * 19 + [4],  # its interval's upper end is that of the best
+        "hopeless": [4] * 20,
+    }
+    rows = _Rows(tmp_path, "x", 20)
+    row, other = Row(20, 1, ""), Row(50, 1, "")
+    rows.open(row).add(range(20), counts)
+    rows.open(other).add(range(20), dict.fromkeys(counts, [3] * 20))
+    grid = Grid((row, other), tuple(counts))
+    left = _survivors(course, grid, rows, range(20))
+    assert left == {row: ("best", "as good", "reaches up", "just below")}
+    assert _survivors(course, grid, rows, [0, 2, 4])[row] == ("best", "as good", "just below")
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from counterpoint.benchmarks.keypoints.report import AVERAGES, pair_report
 from counterpoint.benchmarks.keypoints.sets import PAIR_SETS, read_same
 from counterpoint.benchmarks.planes.hpatches import AUC_PX, WITHIN_PX
 from counterpoint.benchmarks.published import SPAIR_CATEGORIES, is_part, references
-from counterpoint.benchmarks.report import Cells
 from counterpoint.benchmarks.sweep.result import FORMAT as SWEEP
 from counterpoint.benchmarks.sweep.result import MARK
 from counterpoint.benchmarks.sweep.rows import Row
+from counterpoint.benchmarks.tables import Cells
 from counterpoint.errors import BadInput, StorageError
 from counterpoint.features import read_header
 

@@ -1,9 +1,13 @@
 """What stands beside a model in every table: hand-made features, and its own untrained network."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from counterpoint.backbones import load
 from counterpoint.backbones.base import Backbone
+from counterpoint.options import Options
+
+Tell = Callable[[str], None]
+"""Hears what is being done now."""
 
 HAND_MADE = ("rgb", "sift")
 """Models without weights, run at their own best setting."""
@@ -22,3 +26,24 @@ def with_untrained(backbone: Backbone, seed: int = 0) -> Iterator[Backbone]:
         assert isinstance(backbone, Small)
         yield Small.untrained(seed, config=backbone.config, device=str(backbone.device))
     yield backbone
+
+
+def compared(
+    backbone: Backbone, options: Options, *, controls: bool = True
+) -> Iterator[tuple[Backbone, Options]]:
+    """The models of a table with their options: the controls, then the model itself.
+
+    The untrained network has the model's options; hand-made features run at their own best setting.
+
+    Args:
+        backbone: the model.
+        options: of its features.
+        controls: hand-made features and the network untrained as well.
+    """
+    if not controls:
+        yield backbone, options
+        return
+    for model in hand_made(backbone):
+        yield model, Options(seed=options.seed)
+    for model in with_untrained(backbone, options.seed):
+        yield model, options

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from counterpoint.backbones.base import Backbone, Place, library_version
 from counterpoint.backbones.sampling import Generated
 from counterpoint.benchmarks.metrics import PCK, Estimate, correct_points
-from counterpoint.benchmarks.report import Cells
+from counterpoint.benchmarks.tables import Cells
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform, Points, SizeWH, grid_points, inside

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from counterpoint.backbones.base import Backbone
 from counterpoint.benchmarks.datasets.keypoints import plain
 from counterpoint.errors import StorageError
@@ -12,6 +14,9 @@ from counterpoint.files import write_text
 from counterpoint.images import Picture
 from counterpoint.options import Options
 from counterpoint.store import comparable
+
+BLANK = Picture(np.zeros((1, 1, 3), np.uint8))
+"""Stands for any picture where only a model's options are asked for."""
 
 
 def note_origin(note: Path, origin: Mapping[str, Any]) -> None:

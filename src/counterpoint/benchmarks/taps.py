@@ -1,6 +1,6 @@
 """Feature maps at several taps of one forward pass, single or joined ("up:1+up:2")."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from counterpoint.backbones.base import Backbone
@@ -23,10 +23,24 @@ def require_taps(backbone: Backbone, names: Sequence[str]) -> tuple[str, ...]:
         UnknownName: a tap that the model does not have.
     """
     known = [tap.name for tap in backbone.taps]
-    for single in (single for name in names for single in name.split("+")):
+    for single in singles_of(names):
         if single not in known:
             raise UnknownName(f"tap of {backbone.spec.name}", single, known)
     return tuple(names)
+
+
+def singles_of(names: Sequence[str]) -> list[str]:
+    """The single taps that names are made of, each once.
+
+    >>> singles_of(["up:0", "up:0+up:1"])
+    ['up:0', 'up:1']
+    """
+    return list(dict.fromkeys(single for name in names for single in name.split("+")))
+
+
+def joined_tap(maps: Mapping[str, FeatureMap], name: str) -> FeatureMap:
+    """A picture's map at a tap, single or joined, from those at single taps."""
+    return join([maps[single] for single in name.split("+")])
 
 
 def extract_joined(
@@ -38,12 +52,8 @@ def extract_joined(
 ) -> list[dict[str, FeatureMap]]:
     """Every picture's maps by name; ``t`` None: the options', else the model's."""
     options = options if t is None else replace(options, t=t)
-    singles = list(dict.fromkeys(single for name in names for single in name.split("+")))
-    found = backbone.extract_taps(list(pictures), singles, options)
-    return [
-        {name: join([maps[single] for single in name.split("+")]) for name in names}
-        for maps in found
-    ]
+    found = backbone.extract_taps(list(pictures), singles_of(names), options)
+    return [{name: joined_tap(maps, name) for name in names} for maps in found]
 
 
 def timestep(fmap: FeatureMap) -> int | None:

@@ -10,20 +10,29 @@ from typing import Any
 
 import numpy as np
 
+from counterpoint.benchmarks.accuracy.gallery import Gallery, Views
 from counterpoint.benchmarks.accuracy.reliability import Judged, Numbers, Trust, trust
 from counterpoint.benchmarks.accuracy.report import threshold_table, trust_table
-from counterpoint.benchmarks.galleries import Gallery, Views
 from counterpoint.benchmarks.keypoints.asked import Asked, Quiz
-from counterpoint.benchmarks.keypoints.report import Table
-from counterpoint.benchmarks.keypoints.run import in_good_order, shards
-from counterpoint.benchmarks.metrics import correct_points
+from counterpoint.benchmarks.keypoints.maps import in_good_order, shards
+from counterpoint.benchmarks.keypoints.protocols import Protocol
+from counterpoint.benchmarks.tables import Table
 from counterpoint.errors import BadInput
 from counterpoint.matching import Calibration, Evidence, Note, Subpixel, evidence, match, spread_px
-from counterpoint.matching.calibration import COLUMNS, find_calibration
+from counterpoint.matching.calibration import find_calibration
+from counterpoint.matching.evidence import COLUMNS
 from counterpoint.provenance import Provenance
 
 ALPHA = 0.1
 """Of the target picture's longer side, within which a match is right."""
+
+RIGHT = Protocol(
+    name="confidence",
+    length="target picture",
+    alphas=(ALPHA,),
+    summary="confidence, threshold from the target picture's longer side",
+)
+"""When a match is right, on every data set."""
 
 RANKING = "as matched"
 """`Matches.confidence` without a calibration."""
@@ -94,11 +103,8 @@ def _judge_pair(asked: Asked, views: Views, matching: Matching, number: int) -> 
         spread = spread_px(sources, targets, points_px, found.target_px)
         found = replace(found, disagreement_px=spread)
     present = len(asked.pair.source_px)
-    threshold_px = matching.alpha * max(found.target_size_wh)
     correct = np.zeros(len(found), dtype=bool)
-    correct[:present] = correct_points(
-        found.target_px[:present], asked.pair.target_px, threshold_px
-    )
+    correct[:present] = RIGHT.correct(asked.pair, found.target_px[:present], matching.alpha)
     absent = np.arange(len(found)) >= present
     return Judged(evidence(found), found.confidence, correct, absent, np.full(len(found), number))
 
@@ -191,6 +197,7 @@ _TO_SHARE: Mapping[str, Callable[[Numbers], Numbers]] = {
     "margin": lambda margin: np.clip(margin, 0, 1),
     "cycle": lambda share: np.exp(-share),
     "disagreement": lambda share: np.exp(-share),
+    "prominence": lambda prominence: np.clip(prominence, 0, 1),
 }
 """Any rising map to 0 to 1: of a column alone, only the ranking says something."""
 

@@ -5,7 +5,7 @@ the target may be mirrored, which features are compared. Every rung runs on the 
 points; features of a picture are made once a setting and shared by all its rungs and pairs.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from counterpoint.backbones.base import library_version
+from counterpoint.benchmarks.accuracy.gallery import Gallery
 from counterpoint.benchmarks.accuracy.reliability import figure
 from counterpoint.benchmarks.accuracy.rungs import (
     Rung,
@@ -20,22 +21,17 @@ from counterpoint.benchmarks.accuracy.rungs import (
     RungFile,
     Setting,
     Tally,
-    hits,
 )
-from counterpoint.benchmarks.galleries import Gallery
+from counterpoint.benchmarks.controls import Tell
 from counterpoint.benchmarks.keypoints.asked import Quiz
-from counterpoint.benchmarks.keypoints.report import Table
-from counterpoint.benchmarks.keypoints.run import CACHE_BYTES, in_good_order, shards
+from counterpoint.benchmarks.keypoints.maps import CACHE_BYTES, in_good_order, shards
+from counterpoint.benchmarks.keypoints.run import PRIOR, predict_prior
 from counterpoint.benchmarks.metrics import Estimate, Interval, bootstrap
-from counterpoint.benchmarks.report import Cells
+from counterpoint.benchmarks.tables import Cells, Table
 from counterpoint.charts import Curve, draw_curves
-from counterpoint.geometry import PixelTransform
 
 ALPHAS = (0.1, 0.05)
 """Thresholds, the first foremost."""
-
-Tell = Callable[[str], None]
-"""Hears what is being done now."""
 
 
 @dataclass(frozen=True)
@@ -191,16 +187,16 @@ def _climb(
 
 def _prior(quiz: Quiz, alphas: Sequence[float], seed: int) -> RungScore:
     """The same-position prior: what looking at nothing gives."""
-    rows: list[list[int]] = []
-    for asked in quiz.asked.values():
-        pair = asked.pair
-        to_target = PixelTransform.resize(pair.source_size_wh, pair.target_size_wh)
-        predicted = to_target.apply(pair.source_px)
-        rows.append([int(hits(quiz, asked, predicted, alpha).sum()) for alpha in alphas])
-    points = tuple(len(asked.pair.source_px) for asked in quiz.asked.values())
+    course = quiz.course
+    predicted = predict_prior(course.dataset).points
+    rows = [
+        [int(course.protocol.correct(pair, predicted[pair.id], a).sum()) for a in alphas]
+        for pair in course.dataset.pairs
+    ]
+    points = tuple(len(pair.source_px) for pair in course.dataset.pairs)
     correct = {f"{a:g}": tuple(row[i] for row in rows) for i, a in enumerate(alphas)}
     counts = RungCounts(points, points, correct, 0, 0.0, 0.0)
-    return _score(Rung(name="same position"), "", counts, counts, alphas, seed)
+    return _score(Rung(name=PRIOR), "", counts, counts, alphas, seed)
 
 
 def _score(

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from counterpoint.benchmarks.accuracy.reliability import Trust, figure
-from counterpoint.benchmarks.keypoints.report import Table
-from counterpoint.benchmarks.report import Cells
+from counterpoint.benchmarks.tables import Cells, Table
 from counterpoint.charts import Curve, draw_curves
 
 

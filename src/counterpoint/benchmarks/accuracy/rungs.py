@@ -11,14 +11,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from counterpoint.backbones.base import Backbone
-from counterpoint.benchmarks.galleries import Gallery, Views
+from counterpoint.benchmarks.accuracy.gallery import Gallery, Views
 from counterpoint.benchmarks.keypoints.asked import Asked, Quiz
 from counterpoint.benchmarks.keypoints.report import slug
-from counterpoint.benchmarks.metrics import PCK, correct_points
+from counterpoint.benchmarks.metrics import PCK
 from counterpoint.benchmarks.taps import blocks
 from counterpoint.errors import StorageError
 from counterpoint.files import write_text
-from counterpoint.geometry import Points
 from counterpoint.matching import (
     Criterion,
     Matches,
@@ -222,7 +221,8 @@ class Tally:
         matches, kept, flip = find(self.rung, asked, views)
         self.seconds += time.perf_counter() - start
         self.flipped += flip
-        found = [hits(quiz, asked, matches.target_px, alpha) for alpha in self.alphas]
+        protocol = quiz.course.protocol
+        found = [protocol.correct(asked.pair, matches.target_px, a) for a in self.alphas]
         correct = tuple(int((hit & kept).sum()) for hit in found)
         self._rows[asked.pair.id] = len(kept), int(kept.sum()), correct
 
@@ -265,13 +265,6 @@ def returned(
     cell_px = max(source.stride_px)
     limit_px = max_cycle * max(source.size_wh) if max_cycle else cell_px
     return matches.cycle_px <= limit_px
-
-
-def hits(quiz: Quiz, asked: Asked, predicted_px: Points, alpha: float) -> Bool[np.ndarray, " n"]:
-    """Which predictions (N, 2) of the points that both pictures show are right."""
-    protocol = quiz.course.protocol
-    threshold_px = alpha * protocol.length_px(asked.pair)
-    return correct_points(predicted_px, asked.pair.target_px, threshold_px, strict=protocol.strict)
 
 
 class RungFile:

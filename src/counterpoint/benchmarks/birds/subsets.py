@@ -17,7 +17,7 @@ use; pictures are prepared as for ACSM, Kulkarni et al. 2020, and GANgealing, Pe
    subsets, with a 95 per cent bootstrap interval over pairs within each subset.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
 from pathlib import Path, PurePosixPath
@@ -26,15 +26,15 @@ from typing import Any
 import numpy as np
 
 from counterpoint.backbones.base import Backbone, library_version
-from counterpoint.benchmarks.birds.crops import CubCrops, Pair, Row, score_prior, score_taps
-from counterpoint.benchmarks.controls import hand_made, with_untrained
+from counterpoint.benchmarks.birds.crops import CubCrops, Pair, Row
+from counterpoint.benchmarks.birds.report import crop_methods
+from counterpoint.benchmarks.controls import Tell
 from counterpoint.benchmarks.datasets._tables import read_text
 from counterpoint.benchmarks.datasets.cub import CUB, ORIGIN, acsm_crop
 from counterpoint.benchmarks.datasets.keypoints import Skipped, plain
-from counterpoint.benchmarks.keypoints.report import Table
-from counterpoint.benchmarks.keypoints.run import PROMPT, with_prompt
+from counterpoint.benchmarks.keypoints.prompts import PROMPT, with_prompt
 from counterpoint.benchmarks.metrics import PCK, Estimate
-from counterpoint.benchmarks.report import Cells, Tell
+from counterpoint.benchmarks.tables import Cells, Table, size_text
 from counterpoint.benchmarks.taps import blocks, require_taps
 from counterpoint.errors import BadInput
 from counterpoint.options import Options
@@ -260,7 +260,7 @@ def subset_report(
     """
     options = with_prompt(backbone, options or Options(), PROMPT.replace("{category}", "bird"))
     names = require_taps(backbone, taps or blocks(backbone))
-    methods = list(_methods(backbone, timesteps, names, options))
+    methods = list(crop_methods(backbone, timesteps, names, options, options.seed))
     used: list[PreparedSubset] = []
     skipped: list[Skipped] = []
     found: dict[tuple[str, str, int | None], _Counts] = {}
@@ -319,26 +319,6 @@ class _Counts:
         return SubsetRow(first.method, first.tap, first.t, first.input_wh, mean, shares)
 
 
-_Score = Callable[[CubCrops], tuple[Row, ...]]
-
-
-def _methods(
-    backbone: Backbone, timesteps: Sequence[int], taps: Sequence[str], options: Options
-) -> Iterator[tuple[str, _Score]]:
-    yield "same position", lambda crops: (score_prior(crops),)
-    for model in hand_made(backbone):
-        yield model.spec.name, lambda crops, model=model: score_taps(model, crops)
-    for model in with_untrained(backbone, options.seed):
-        for t in list(timesteps) or [backbone.spec.t]:
-
-            def score(
-                crops: CubCrops, model: Backbone = model, t: int | None = t
-            ) -> tuple[Row, ...]:
-                return score_taps(model, crops, t=t, taps=taps, options=options)
-
-            yield model.spec.name if t is None else f"{model.spec.name} at t = {t}", score
-
-
 def _emptied(crops: CubCrops) -> CubCrops:
     """The same without its pictures."""
     return CubCrops(crops.crops, crops.pairs, {}, crops.size_px, crops.alpha, crops.seed)
@@ -360,7 +340,7 @@ def tables(report: SubsetReport) -> tuple[Table, ...]:
         (
             row.method,
             row.tap,
-            "" if row.input_wh is None else "{}x{}".format(*row.input_wh),
+            size_text(row.input_wh),
             "" if row.t is None else str(row.t),
             row.mean.shown(),
             f"{min(row.subsets):.1f}",

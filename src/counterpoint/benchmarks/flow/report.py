@@ -6,9 +6,8 @@ from typing import Any
 
 from counterpoint.benchmarks.datasets.keypoints import Skipped, plain
 from counterpoint.benchmarks.flow.metrics import FlowScore
-from counterpoint.benchmarks.keypoints.report import Table
 from counterpoint.benchmarks.metrics import Estimate
-from counterpoint.benchmarks.report import Cells
+from counterpoint.benchmarks.tables import Cells, Table, setting_text, size_text
 from counterpoint.geometry import SizeWH
 
 MAIN = 5
@@ -125,12 +124,11 @@ def tables(report: TSSReport) -> tuple[Table, ...]:
 
 
 def _group_line(row: TSSRow, score: FlowScore) -> tuple[str, ...]:
-    size = "" if not row.tap else "own" if row.input_wh is None else "{}x{}".format(*row.input_wh)
     unflipped = score.unflipped
     return (
         row.method,
-        row.tap + (f", t={row.t}" if row.t else ""),
-        size,
+        setting_text(row.tap, row.t),
+        size_text(row.input_wh, own=bool(row.tap)),
         *(group.accuracy.shown(group.pairs) for group in score.groups),
         score.mean.shown(score.pairs),
         "" if unflipped is None else unflipped.shown(score.pairs),

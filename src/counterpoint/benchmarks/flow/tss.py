@@ -18,7 +18,7 @@ To the letter:
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,16 +26,17 @@ from typing import Any
 import numpy as np
 
 from counterpoint.backbones.base import Backbone, library_version
-from counterpoint.benchmarks.controls import hand_made, with_untrained
+from counterpoint.benchmarks.controls import Tell, compared
 from counterpoint.benchmarks.datasets.flo import Flow, read_flo, write_flo
 from counterpoint.benchmarks.datasets.keypoints import Skipped
 from counterpoint.benchmarks.datasets.tss import ORIGIN, TSS, Side, TSSPair
 from counterpoint.benchmarks.flow.dense import dense_flow, every, kit_resized, same_position_flow
 from counterpoint.benchmarks.flow.metrics import FlowAccuracy
 from counterpoint.benchmarks.flow.report import TSSReport, TSSRow
+from counterpoint.benchmarks.keypoints.prompts import prompt_for, with_prompt
 from counterpoint.benchmarks.keypoints.report import slug
-from counterpoint.benchmarks.keypoints.run import BLANK, PRIOR, with_prompt
-from counterpoint.benchmarks.made_by import features_note, note_origin
+from counterpoint.benchmarks.keypoints.run import PRIOR
+from counterpoint.benchmarks.made_by import BLANK, features_note, note_origin
 from counterpoint.errors import BadInput
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture
@@ -45,9 +46,6 @@ from counterpoint.options import Options
 PROTOCOL = "tss"
 
 SIDES: tuple[Side, Side] = (1, 2)
-
-Tell = Callable[[str], None]
-"""Hears what is being done now."""
 
 Flows = dict[Side, Flow]
 """Of one pair: from picture 1 to picture 2, and back."""
@@ -203,7 +201,7 @@ class _Model(_Method):
         facing_away = self.setting.mirror_known and seen.pair.flipped
         pictures = [seen.pictures[side] for side in SIDES]
         pictures += [mirrored(picture) for picture in pictures] if facing_away else []
-        prompt = (self.options.prompt or "").replace("{category}", seen.pair.category)
+        prompt = prompt_for(seen.pair.category, self.options.prompt)
         asked = replace(self.options, prompt=prompt or self.options.prompt)
         maps = [PreparedMap(fmap) for fmap in self.backbone.stream(pictures, asked)]
         targets = maps[-2:]  # the mirror images, where there are any
@@ -342,13 +340,10 @@ def _noted_model(folder: Path) -> str | None:
 def _methods(
     backbone: Backbone, options: Options, setting: Setting, controls: bool, out: Path | None
 ) -> Iterator[_Method]:
-    if not controls:
-        yield _Model(backbone, options, setting, out)
-        return
-    yield _Method(PRIOR, setting)
-    for model in [*hand_made(backbone), *with_untrained(backbone, options.seed)]:
-        own = model.spec.family == backbone.spec.family
-        yield _Model(model, options if own else Options(seed=options.seed), setting, out)
+    if controls:
+        yield _Method(PRIOR, setting)
+    for model, chosen in compared(backbone, options, controls=controls):
+        yield _Model(model, chosen, setting, out)
 
 
 def _other(side: Side) -> Side:

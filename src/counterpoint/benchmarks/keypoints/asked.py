@@ -12,8 +12,8 @@ import numpy as np
 
 from counterpoint.benchmarks.birds.crops import CubCrops
 from counterpoint.benchmarks.datasets.keypoints import Box, KeypointPair
+from counterpoint.benchmarks.keypoints.course import Course, crop_course
 from counterpoint.benchmarks.keypoints.sides import by_name, of_spair, sides
-from counterpoint.benchmarks.sweep.rows import Course, crop_course
 from counterpoint.geometry import Points
 
 Spot = tuple[float, float]

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from counterpoint.benchmarks.datasets.keypoints import KeypointPairs
+from counterpoint.benchmarks.keypoints.maps import picture_of
 from counterpoint.benchmarks.keypoints.parts import Judged, judge
 from counterpoint.benchmarks.keypoints.predictions import Predictions
 from counterpoint.benchmarks.keypoints.protocols import Protocol
-from counterpoint.benchmarks.keypoints.report import PairReport, Table, pair_report, slug, tables
-from counterpoint.benchmarks.keypoints.run import picture_of
+from counterpoint.benchmarks.keypoints.report import PairReport, pair_report, slug, tables
+from counterpoint.benchmarks.tables import Table
 from counterpoint.errors import BadInput, UnknownName
 from counterpoint.plots import Canvas, captioned, draw_truth, join_columns, stack_rows
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
 from counterpoint.benchmarks.keypoints.changes import LEVELS, Change, change_of
 from counterpoint.benchmarks.keypoints.protocols import Part, Protocol
-from counterpoint.benchmarks.metrics import PCK, correct_points
+from counterpoint.benchmarks.metrics import PCK
 from counterpoint.errors import BadInput
 from counterpoint.geometry import Points
 
@@ -70,8 +70,7 @@ def judge(
         except BadInput:  # `score` lists it
             continue
         points = predictions[pair.id]
-        limit_px, strict = share * length_px, protocol.strict
-        correct = correct_points(points, pair.target_px, limit_px, strict=strict)
+        correct = protocol.correct(pair, points, share)
         found.append(Judged(pair, points, correct, length_px, change_of(pair)))
     return tuple(found)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool
 
 from counterpoint.benchmarks.datasets.keypoints import Box, KeypointPair, KeypointPairs, Skipped
 from counterpoint.benchmarks.metrics import PCK, Estimate, correct_points
@@ -39,6 +40,7 @@ class Protocol:
         strict: a point right at the threshold counts as wrong (``<``).
         alphas: thresholds that papers report, as shares of the length.
         summary: one line.
+        apart: what else papers do beside scoring, which predictions here do not by themselves.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Protocol:
     strict: bool = False
     alphas: tuple[float, ...] = (0.1,)
     summary: str
+    apart: str = ""
 
     @property
     def rule(self) -> str:
@@ -80,8 +83,33 @@ class Protocol:
         left, top, right, bottom = box
         return max(right - left, bottom - top)
 
+    def threshold_px(self, pair: KeypointPair, alpha: float) -> float:
+        """How far off a point of a pair may be, pixels of the target; errors as `length_px`."""
+        return alpha * self.length_px(pair)
+
+    def correct(
+        self, pair: KeypointPair, predicted_px: Points, alpha: float
+    ) -> Bool[np.ndarray, " points"]:
+        """Which of a pair's points are found.
+
+        Args:
+            pair: with the truth.
+            predicted_px: (N, 2), pixels of the target.
+            alpha: threshold, in units of the protocol's length.
+
+        Raises:
+            BadInput: as `length_px`; another number of points.
+        """
+        limit_px = self.threshold_px(pair, alpha)
+        return correct_points(predicted_px, pair.target_px, limit_px, strict=self.strict)
+
 
 _WILLOW = (0.05, 0.1, 0.15)
+
+_PADDED = (
+    "GeoAware-SC and SD+DINO, besides, pad pictures to squares (--fit pad) and predict the centres "
+    "of patches; predictions here are whole pixels."
+)
 
 _NAMED = (
     Protocol(
@@ -95,7 +123,8 @@ _NAMED = (
         length="target box",
         strict=True,
         alphas=(0.1, 0.05, 0.01),
-        summary="SPair-71k and AP-10K as in GeoAware-SC and SD+DINO (Zhang et al.)",
+        summary="SPair-71k and AP-10K, scored as in GeoAware-SC and SD+DINO (Zhang et al.)",
+        apart=_PADDED,
     ),
     Protocol(
         name="willow-source-extent",
@@ -120,7 +149,8 @@ _NAMED = (
         length="target picture",
         strict=True,
         alphas=_WILLOW,
-        summary="PF-PASCAL as in GeoAware-SC",
+        summary="PF-PASCAL, scored as in GeoAware-SC",
+        apart=_PADDED,
     ),
     Protocol(
         name="pf-pascal-box",
@@ -242,7 +272,6 @@ def score(
     if strangers:
         raise BadInput(f"expected predictions of {dataset.name}, got one of {min(strangers)}")
     scored: list[KeypointPair] = []
-    lengths: list[float] = []
     unscored: list[Skipped] = []
     for pair in dataset.pairs:
         if pair.id in excused and pair.id not in predictions:
@@ -253,7 +282,7 @@ def score(
                 "finish the run that makes them"
             )
         try:
-            lengths.append(protocol.length_px(pair))
+            protocol.length_px(pair)
             scored.append(pair)
         except BadInput as error:
             if not skip_bad:
@@ -263,24 +292,20 @@ def score(
         raise BadInput(f"expected pairs to score in {dataset.name}, got none")
     left_out = (*dataset.skipped, *skipped, *unscored)
     return tuple(
-        _score(scored, lengths, predictions, protocol, float(alpha), left_out, seed)
+        _score(scored, predictions, protocol, float(alpha), left_out, seed)
         for alpha in alphas or protocol.alphas
     )
 
 
 def _score(
     pairs: Sequence[KeypointPair],
-    lengths: Sequence[float],
     predictions: Mapping[str, Points],
     protocol: Protocol,
     alpha: float,
     skipped: tuple[Skipped, ...],
     seed: int,
 ) -> Score:
-    hits = [
-        correct_points(predictions[p.id], p.target_px, alpha * length, strict=protocol.strict)
-        for p, length in zip(pairs, lengths, strict=True)
-    ]
+    hits = [protocol.correct(pair, predictions[pair.id], alpha) for pair in pairs]
     correct, points = (tuple(int(count(hit)) for hit in hits) for count in (np.sum, len))
     pck = PCK(alpha, protocol.strict, correct, points)
     categories = [pair.category for pair in pairs]

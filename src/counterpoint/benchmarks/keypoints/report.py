@@ -13,20 +13,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from counterpoint.backbones.base import Backbone, library_version
-from counterpoint.benchmarks.controls import hand_made, with_untrained
+from counterpoint.benchmarks.controls import Tell, compared
 from counterpoint.benchmarks.datasets.keypoints import KeypointPairs, Skipped
 from counterpoint.benchmarks.keypoints.parts import change_parts, judge, keypoint_parts
 from counterpoint.benchmarks.keypoints.predictions import Predictions
-from counterpoint.benchmarks.keypoints.protocols import Part, Protocol, Score, score
+from counterpoint.benchmarks.keypoints.protocols import PROTOCOLS, Part, Protocol, Score, score
 from counterpoint.benchmarks.keypoints.run import predict_pairs, predict_prior
 from counterpoint.benchmarks.metrics import Estimate
 from counterpoint.benchmarks.published import published_lines
-from counterpoint.benchmarks.report import Cells
+from counterpoint.benchmarks.tables import Cells, Table, setting_text, size_text
 from counterpoint.matching import Subpixel
 from counterpoint.options import Options
-
-Tell = Callable[[str], None]
-"""Hears what is being done now."""
 
 Average = Literal["per image", "per point", "macro"]
 
@@ -130,10 +127,7 @@ def methods(
     """
     if controls:
         yield predict_prior(dataset)
-    for model in [*hand_made(backbone), *with_untrained(backbone, options.seed)]:
-        own = model.spec.family == backbone.spec.family
-        if not controls and model is not backbone:
-            continue
+    for model, chosen in compared(backbone, options, controls=controls):
         name = model.spec.name
 
         def hear(done: int, of: int, name: str = name) -> None:
@@ -144,7 +138,7 @@ def methods(
         yield predict_pairs(
             model,
             dataset,
-            options if own else Options(seed=options.seed),
+            chosen,
             subpixel=subpixel,
             file=None if out is None else out / f"{slug(f'{dataset.name} {name}')}.safetensors",
             skip_bad=skip_bad,
@@ -213,19 +207,6 @@ def pair_report(
     )
 
 
-@dataclass(frozen=True)
-class Table:
-    """Cells with a line above and lines below."""
-
-    title: str
-    cells: Cells
-    notes: tuple[str, ...] = ()
-
-    def markdown(self) -> str:
-        """As GitHub shows it."""
-        return "\n\n".join([self.title, self.cells.markdown().strip(), *self.notes]) + "\n"
-
-
 def tables(report: PairReport, keypoints: int | None = None) -> tuple[Table, ...]:
     """Every table of a report: one a protocol, then categories, flags, changes, key points.
 
@@ -257,16 +238,17 @@ def _by_method(report: PairReport, protocol: str) -> Table:
     for row in report.rows:
         scores = [one for one in row.scores if one.protocol == protocol]
         header = tuple(f"@{one.alpha:g} {average}" for one in scores for average in AVERAGES)
-        size = "" if row.input_wh is None else "{}x{}".format(*row.input_wh)
-        setting = (row.tap + (f", t={row.t}" if row.t else "")).strip()
+        setting = setting_text(row.tap, row.t), size_text(row.input_wh)
         figures = (each.shown() for one in scores for each in _averages(one))
-        lines.append((row.method, setting, size, *figures))
+        lines.append((row.method, *setting, *figures))
     first = next(one for one in report.rows[-1].scores if one.protocol == protocol)
     title = f"Protocol {protocol}: {first.rule}; {first.pairs} pairs, {first.points} points"
     if first.skipped:
         title += f", {len(first.skipped)} skipped"
     cells = Cells(("method", "setting", "input", *header), tuple(lines))
-    return Table(title, cells, published_lines(report.dataset, protocol))
+    apart = PROTOCOLS[protocol].apart if protocol in PROTOCOLS else ""
+    lines_below = published_lines(report.dataset, protocol)
+    return Table(title, cells, (*lines_below, apart) if apart else lines_below)
 
 
 def _by_part(report: PairReport, kind: str, parts: tuple[Part, ...]) -> Table:

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from counterpoint.backbones.base import Backbone, library_version
-from counterpoint.benchmarks.controls import hand_made, with_untrained
+from counterpoint.benchmarks.controls import Tell, compared
 from counterpoint.benchmarks.datasets.hpatches import OTHERS, HPatches, PlanarSequence
 from counterpoint.benchmarks.datasets.keypoints import Skipped
-from counterpoint.benchmarks.keypoints.report import Table, Tell
 from counterpoint.benchmarks.planes.hpatches import (
     AUC_PX,
     PROTOCOLS,
@@ -27,7 +26,7 @@ from counterpoint.benchmarks.planes.hpatches import (
     score_pair,
 )
 from counterpoint.benchmarks.published import published_lines
-from counterpoint.benchmarks.report import Cells
+from counterpoint.benchmarks.tables import Cells, Table, setting_text, size_text
 from counterpoint.errors import BadInput
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import SizeWH
@@ -204,11 +203,8 @@ def _methods(
     estimators = setting.estimators_for(backbone.spec.family)
     if controls:
         yield _Scored("same position", "l2", estimators, _positions)
-    for model in [*hand_made(backbone), *with_untrained(backbone, options.seed)]:
-        if controls or model is backbone:
-            own = model.spec.family == backbone.spec.family
-            chosen = options if own else Options(seed=options.seed)
-            yield _of_model(model, setting.options_for(model, chosen), setting, estimators)
+    for model, chosen in compared(backbone, options, controls=controls):
+        yield _of_model(model, setting.options_for(model, chosen), setting, estimators)
 
 
 def _of_model(
@@ -255,8 +251,7 @@ def tables(report: HPatchesReport) -> tuple[Table, ...]:
 
 def _line(row: MethodRow, group: Group) -> tuple[str, ...]:
     score = next(one for one in row.groups if one.group == group)
-    size = "" if not row.tap else "own" if row.input_wh is None else "{}x{}".format(*row.input_wh)
-    setting = row.tap + (f", t={row.t}" if row.t else "")
+    size, setting = size_text(row.input_wh, own=bool(row.tap)), setting_text(row.tap, row.t)
     counts = [r.matches for r in row.results if group in ("overall", r.kind)]
     figures = (*score.accuracy, *score.auc, *score.matching)
     return (

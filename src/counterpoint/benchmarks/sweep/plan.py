@@ -5,8 +5,11 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from counterpoint.backbones.base import Backbone
-from counterpoint.benchmarks.keypoints.run import BLANK, CACHE_BYTES, takes_prompt
-from counterpoint.benchmarks.sweep.rows import Course, Row, passes_a_row
+from counterpoint.benchmarks.keypoints.course import Course
+from counterpoint.benchmarks.keypoints.maps import CACHE_BYTES, needed_by
+from counterpoint.benchmarks.keypoints.prompts import takes_prompt
+from counterpoint.benchmarks.made_by import BLANK
+from counterpoint.benchmarks.sweep.rows import Row, passes_a_row
 from counterpoint.benchmarks.taps import blocks, require_taps
 from counterpoint.errors import BadInput
 from counterpoint.geometry import SizeWH
@@ -121,14 +124,7 @@ def plan_sweep(
             total += 4 * cells * (channels + 64) + 4 * size_wh[0] * size_wh[1]
         return total
 
-    sizes = {
-        path: size_wh
-        for pair in course.dataset.pairs
-        for path, size_wh in (
-            (pair.source, pair.source_size_wh),
-            (pair.target, pair.target_size_wh),
-        )
-    }
+    sizes = needed_by(course.dataset.pairs, "")
     passes = passes_a_row(course, picture_bytes, cache_bytes)
     return Plan(
         rows=len(grid.rows),

@@ -8,8 +8,8 @@ from typing import Any
 
 from counterpoint.benchmarks.datasets.keypoints import plain
 from counterpoint.benchmarks.metrics import Estimate
-from counterpoint.benchmarks.report import Cells
 from counterpoint.benchmarks.sweep.rows import Row
+from counterpoint.benchmarks.tables import Cells
 from counterpoint.files import write_text
 
 FORMAT = "counterpoint/sweep/1"

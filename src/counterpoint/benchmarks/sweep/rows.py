@@ -1,4 +1,4 @@
-"""What a sweep runs on, and the counts of correct points that it keeps while it runs.
+"""The rows of a sweep: a model at work, and the counts of correct points that it keeps.
 
 A row of a sweep is one time step, ensemble size and prompt: what one forward pass a picture (and
 ensemble member) decides. All its taps are read from that pass, matched, counted and forgotten; what
@@ -8,8 +8,8 @@ is kept is one small file a row, the number of correct points of every pair at e
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +17,28 @@ import numpy as np
 from jaxtyping import Int
 
 from counterpoint.backbones.base import Backbone
-from counterpoint.benchmarks.birds.crops import PROTOCOL, CubCrops
-from counterpoint.benchmarks.birds.keypoints import crops_as_pairs
-from counterpoint.benchmarks.datasets.keypoints import KeypointPair, KeypointPairs
-from counterpoint.benchmarks.keypoints.protocols import Protocol, find_protocol
-from counterpoint.benchmarks.keypoints.run import (
-    PROMPT,
-    Key,
+from counterpoint.benchmarks.datasets.keypoints import KeypointPair
+from counterpoint.benchmarks.keypoints.course import Course
+from counterpoint.benchmarks.keypoints.maps import (
+    Make,
     MapCache,
+    find_points,
     in_good_order,
-    load_sized,
+    keys_of,
+    needed_by,
     shards,
     size_bytes,
-    takes_prompt,
 )
-from counterpoint.benchmarks.metrics import correct_points
+from counterpoint.benchmarks.keypoints.prompts import takes_prompt
+from counterpoint.benchmarks.taps import joined_tap, singles_of
 from counterpoint.errors import StorageError
-from counterpoint.features import join
 from counterpoint.files import write_text
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture
-from counterpoint.matching import PreparedMap, match
+from counterpoint.matching import PreparedMap
 from counterpoint.options import Options
 
 FORMAT = "counterpoint/sweep-row/1"
-
-CUB_CROPS = find_protocol(PROTOCOL)
 
 NOT_COUNTED = -1
 
@@ -50,54 +46,6 @@ Maps = Mapping[str, PreparedMap]
 """One picture's maps by tap."""
 
 Counts = Int[np.ndarray, " pairs"]
-
-
-@dataclass(frozen=True, eq=False)
-class Course:
-    """Pairs, and how a prediction on them is scored.
-
-    Attributes:
-        dataset: the pairs.
-        protocol: says when a point is correct.
-        alpha: threshold, in units of the protocol's length.
-        pictures: those that are not files of their own (crops), by the path they came from.
-        prompt: for models that take one, by default.
-    """
-
-    dataset: KeypointPairs
-    protocol: Protocol
-    alpha: float
-    pictures: Mapping[Path, Picture] = field(default_factory=dict)
-    prompt: str | None = None
-
-    def picture(self, path: Path, size_wh: SizeWH) -> Picture:
-        """One of the pairs' pictures."""
-        return self.pictures[path] if path in self.pictures else load_sized(path, size_wh)
-
-    def hits(self, pair: KeypointPair, maps: Mapping[Path, PreparedMap]) -> int:
-        """How many of a pair's points are found by nearest neighbours of these maps."""
-        inside_px = pair.source_px.clip(0, np.asarray(pair.source_size_wh) - 1)
-        found = match(
-            maps[pair.source], maps[pair.target], inside_px, cycle=False, margin_radius=None
-        )
-        threshold_px = self.alpha * self.protocol.length_px(pair)
-        strict = self.protocol.strict
-        hits = correct_points(found.target_px, pair.target_px, threshold_px, strict=strict)
-        return int(hits.sum())
-
-
-def keypoint_course(
-    dataset: KeypointPairs, protocol: Protocol, alpha: float | None = None
-) -> Course:
-    """Any data set of key point pairs; by default at the protocol's first threshold."""
-    alpha = protocol.alphas[0] if alpha is None else alpha
-    return Course(dataset, protocol, alpha, prompt=PROMPT)
-
-
-def crop_course(benchmark: CubCrops) -> Course:
-    """Bird crops (protocol `cub-crops`), with the same pairs and figures as `score_taps`."""
-    dataset = crops_as_pairs(benchmark)
-    return Course(dataset, CUB_CROPS, benchmark.alpha, dataset.crops)
 
 
 @dataclass(frozen=True)
@@ -268,53 +216,31 @@ class RowRun:
     def _count(
         self, pairs: Sequence[KeypointPair], row: Row, taps: tuple[str, ...], held: MapCache[Maps]
     ) -> dict[str, list[int]]:
-        maps = self._maps(pairs, row, taps, held)
+        """Each pair's correct points at each tap; a picture's taps from one forward pass."""
+        needed = needed_by(pairs, row.prompt)
+        maps = held.held_or_made(needed, self.course.picture, self._maker(row, taps))
         correct: dict[str, list[int]] = {tap: [] for tap in taps}
         for pair in pairs:
-            prompt = _prompt(row, pair)
+            source, target = keys_of(pair, row.prompt)
             for tap in taps:
-                both = {path: maps[path, prompt][tap] for path in (pair.source, pair.target)}
-                correct[tap].append(self.course.hits(pair, both))
+                found = find_points(maps[source][tap], maps[target][tap], pair)
+                correct[tap].append(int(self.course.correct(pair, found).sum()))
         return correct
 
-    def _maps(
-        self, pairs: Sequence[KeypointPair], row: Row, taps: tuple[str, ...], held: MapCache[Maps]
-    ) -> dict[Key, Maps]:
-        """Every picture's maps at every tap, from memory or one forward pass each."""
-        needed = {
-            (path, _prompt(row, pair)): size_wh
-            for pair in pairs
-            for path, size_wh in (
-                (pair.source, pair.source_size_wh),
-                (pair.target, pair.target_size_wh),
-            )
-        }
-        maps = {key: found for key in needed if (found := held.get(key)) is not None}
-        missing: dict[str, list[Key]] = {}
-        for key in needed:
-            if key not in maps:
-                missing.setdefault(key[1], []).append(key)
-        singles = list(dict.fromkeys(single for tap in taps for single in tap.split("+")))
-        for prompt, keys in missing.items():
-            pictures = [self.course.picture(key[0], needed[key]) for key in keys]
-            asked = replace(self.options, t=row.t, ensemble=row.ensemble, tap=None)
-            asked = replace(asked, prompt=prompt if takes_prompt(self.backbone.spec) else None)
-            made = self.backbone.stream_taps(pictures, singles, asked)
-            for key, by_tap in zip(keys, made, strict=True):
-                maps[key] = {
-                    tap: PreparedMap(join([by_tap[name] for name in tap.split("+")]))
-                    for tap in taps
-                }
-                held.put(key, maps[key])
-        return maps
+    def _maker(self, row: Row, taps: tuple[str, ...]) -> Make[Maps]:
+        asked = replace(self.options, t=row.t, ensemble=row.ensemble, tap=None)
+        prompted = takes_prompt(self.backbone.spec)
+
+        def make(prompt: str, pictures: list[Picture]) -> Iterator[Maps]:
+            options = replace(asked, prompt=prompt if prompted else None)
+            for by_tap in self.backbone.stream_taps(pictures, singles_of(taps), options):
+                yield {tap: PreparedMap(joined_tap(by_tap, tap)) for tap in taps}
+
+        return make
 
 
 def _maps_bytes(maps: Maps) -> int:
     return sum(map(size_bytes, maps.values()))
-
-
-def _prompt(row: Row, pair: KeypointPair) -> str:
-    return row.prompt.replace("{category}", pair.noun)
 
 
 def passes_a_row(course: Course, picture_bytes: Callable[[SizeWH], int], limit_bytes: int) -> int:
@@ -328,14 +254,7 @@ def passes_a_row(course: Course, picture_bytes: Callable[[SizeWH], int], limit_b
     held: MapCache[SizeWH] = MapCache(limit_bytes, picture_bytes)
     passes = 0
     for shard in shards(in_good_order(course.dataset.pairs)):
-        sizes = {
-            (path, pair.noun): size_wh
-            for pair in shard
-            for path, size_wh in (
-                (pair.source, pair.source_size_wh),
-                (pair.target, pair.target_size_wh),
-            )
-        }
+        sizes = needed_by(shard, "{category}")
         missing = [key for key in sizes if held.get(key) is None]
         passes += len(missing)
         for key in missing:

@@ -29,13 +29,16 @@ from typing import Any
 import torch
 
 from counterpoint.backbones.base import Backbone, library_version
+from counterpoint.benchmarks.controls import Tell
 from counterpoint.benchmarks.datasets.keypoints import plain
+from counterpoint.benchmarks.keypoints.course import Course
+from counterpoint.benchmarks.keypoints.maps import CACHE_BYTES
 from counterpoint.benchmarks.keypoints.protocols import require_scorable
-from counterpoint.benchmarks.keypoints.run import BLANK, CACHE_BYTES
+from counterpoint.benchmarks.made_by import BLANK
 from counterpoint.benchmarks.metrics import PCK, Estimate
 from counterpoint.benchmarks.sweep.plan import Grid
 from counterpoint.benchmarks.sweep.result import Cell, Sweep
-from counterpoint.benchmarks.sweep.rows import NOT_COUNTED, Course, Row, RowCounts, RowRun
+from counterpoint.benchmarks.sweep.rows import NOT_COUNTED, Row, RowCounts, RowRun
 from counterpoint.errors import BadInput, StorageError
 from counterpoint.files import write_text
 from counterpoint.options import Options
@@ -46,9 +49,6 @@ LEAST_PROBE = 10
 """Pairs below which nothing is dropped."""
 
 _AXES = ("tap", "timesteps", "ensemble", "prompt", "picture_sha256")
-
-Tell = Callable[[str], None]
-"""Hears what is being done now."""
 
 
 def run_sweep(

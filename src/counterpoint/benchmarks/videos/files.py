@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from counterpoint.benchmarks.datasets.davis import DavisSequence, Mask, read_mask, write_mask
+from counterpoint.benchmarks.datasets.davis import DavisSequence, read_mask, write_mask
 from counterpoint.benchmarks.datasets.jhmdb import Clip
 from counterpoint.benchmarks.made_by import note_origin
 from counterpoint.benchmarks.videos.point_tracks import How, Tracks
 from counterpoint.benchmarks.videos.propagation import Joints
 from counterpoint.errors import BadInput
 from counterpoint.files import atomic_path, write_text
+from counterpoint.tasks.masks import Mask
 
 
 class PredictionFolder:

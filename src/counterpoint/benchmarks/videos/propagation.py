@@ -22,12 +22,13 @@ import numpy as np
 from jaxtyping import Float
 
 from counterpoint.backbones.base import Backbone
-from counterpoint.benchmarks.datasets.davis import DavisSequence, Mask
+from counterpoint.benchmarks.datasets.davis import DavisSequence
 from counterpoint.benchmarks.datasets.jhmdb import Clip
 from counterpoint.features import FeatureMap
 from counterpoint.geometry import PixelTransform, SizeWH
 from counterpoint.images import Picture
 from counterpoint.options import Options
+from counterpoint.tasks.masks import Mask
 from counterpoint.tasks.tracking.propagation import (
     LabelPropagator,
     Propagation,

@@ -7,10 +7,9 @@ from typing import Any
 from counterpoint.backbones.base import library_version
 from counterpoint.benchmarks.datasets.jhmdb import JOINTS
 from counterpoint.benchmarks.datasets.keypoints import Skipped, plain
-from counterpoint.benchmarks.keypoints.report import Table
 from counterpoint.benchmarks.metrics import Estimate, Interval
 from counterpoint.benchmarks.published import published_lines
-from counterpoint.benchmarks.report import Cells
+from counterpoint.benchmarks.tables import Cells, Table
 from counterpoint.benchmarks.videos.badja_metrics import BadjaPCK, BadjaScore
 from counterpoint.benchmarks.videos.joint_metrics import JointPCK
 from counterpoint.benchmarks.videos.mask_metrics import JF, JFScore

@@ -4,7 +4,7 @@ Predictions lie in one folder with a note of what made them; a run that is kille
 video it was at, and nothing that was made otherwise is ever mixed in.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from counterpoint.backbones.base import Backbone
-from counterpoint.benchmarks.datasets.davis import Davis, DavisSequence, Mask
+from counterpoint.benchmarks.controls import Tell
+from counterpoint.benchmarks.datasets.davis import Davis, DavisSequence
 from counterpoint.benchmarks.datasets.jhmdb import JHMDB, Clip
 from counterpoint.benchmarks.datasets.keypoints import Skipped, usable
 from counterpoint.benchmarks.made_by import features_note
@@ -27,14 +28,13 @@ from counterpoint.benchmarks.videos.propagation import (
     track_joints,
     track_masks,
 )
-from counterpoint.benchmarks.videos.report import COPIED, VideoRun
+from counterpoint.benchmarks.videos.report import COPIED, Metric, VideoRun
 from counterpoint.errors import BadInput
+from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture
 from counterpoint.options import Options
+from counterpoint.tasks.masks import Mask
 from counterpoint.tasks.tracking.temporal import Setting, setting_of
-
-Tell = Callable[[str], None]
-"""Hears what is being done now."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,41 @@ class Prepared:
             StorageError: ``out`` holds predictions that were made in another way.
         """
         return PredictionFolder(out, benchmark, self.origin) if out else None
+
+    def outcome(
+        self,
+        benchmark: str,
+        dataset: Any,
+        scores: Mapping[str, Metric],
+        input_whs: Iterable[SizeWH],
+        seed: int,
+        *,
+        protocol: str | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> VideoRun:
+        """What a run over all these videos has found.
+
+        Args:
+            benchmark: its name.
+            dataset: that the videos are of.
+            scores: by method.
+            input_whs: sizes of the model's input that occurred, pixels.
+            seed: of the intervals.
+            protocol: its full name; by default the benchmark's.
+            notes: for a reader of the tables.
+        """
+        return VideoRun(
+            benchmark=benchmark,
+            protocol=protocol or benchmark,
+            dataset=dataset.named(len(self.videos)),
+            origin=self.origin,
+            scores=scores,
+            frames=sum(len(video) for video in self.videos),
+            input_whs=tuple(input_whs),
+            skipped=(*dataset.skipped, *self.skipped),
+            notes=notes,
+            seed=seed,
+        )
 
     def told(self, tell: Tell | None) -> Iterator[tuple[str, Any]]:
         """Every video, with words that say how far the run is."""
@@ -155,17 +190,9 @@ def run_davis(
         control = control.update(one.name, [one.first_mask] * len(one), true)
     asked = how.options.size_wh
     sizes = {asked or davis_input(one.size_wh, backbone.multiple): None for one in how.videos}
-    return VideoRun(
-        benchmark="davis",
-        protocol=f"davis-{dataset.year}",
-        dataset=dataset.named(len(how.videos)),
-        origin=how.origin,
-        scores={COPIED: control, backbone.spec.name: model},
-        frames=sum(len(one) for one in how.videos),
-        input_whs=tuple(sizes),
-        skipped=(*dataset.skipped, *how.skipped),
-        seed=options.seed,
-    )
+    scores = {COPIED: control, backbone.spec.name: model}
+    protocol = f"davis-{dataset.year}"
+    return how.outcome("davis", dataset, scores, sizes, options.seed, protocol=protocol)
 
 
 def run_jhmdb(
@@ -212,17 +239,9 @@ def run_jhmdb(
         true = clip.joints_px
         model = model.update(clip.name, joints, true)
         control = control.update(clip.name, np.broadcast_to(true[:1], true.shape), true)
-    return VideoRun(
-        benchmark="jhmdb",
-        protocol="jhmdb",
-        dataset=dataset.named(len(how.videos)),
-        origin=how.origin,
-        scores={COPIED: control, backbone.spec.name: model},
-        frames=sum(len(clip.joints_px) for clip in how.videos),
-        input_whs=(how.options.size_wh or jhmdb_input(backbone.multiple),),
-        skipped=(*dataset.skipped, *how.skipped),
-        seed=options.seed,
-    )
+    scores = {COPIED: control, backbone.spec.name: model}
+    size = how.options.size_wh or jhmdb_input(backbone.multiple)
+    return how.outcome("jhmdb", dataset, scores, [size], options.seed)
 
 
 def usable_of(

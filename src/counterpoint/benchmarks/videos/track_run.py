@@ -124,17 +124,15 @@ def run_tapvid(
                 video.occluded[queries.tracks],
                 video.size_wh,
             )
-    return VideoRun(
-        benchmark="tapvid",
+    notes = (f"Queries: {mode}. {_seen(seeing)}",)
+    return how.outcome(
+        "tapvid",
+        dataset,
+        scores,
+        [input_wh],
+        options.seed,
         protocol=f"tapvid-{mode}",
-        dataset=dataset.named(len(how.videos)),
-        origin=how.origin,
-        scores=scores,
-        frames=sum(len(video) for video in how.videos),
-        input_whs=(input_wh,),
-        skipped=(*dataset.skipped, *how.skipped),
-        notes=(f"Queries: {mode}. {_seen(seeing)}",),
-        seed=options.seed,
+        notes=notes,
     )
 
 
@@ -269,17 +267,14 @@ def run_badja(
             )
     not_given = scores[LEFT].compute()[0].not_given
     rule = "count as wrong" if count_not_given else "do not count"
-    return VideoRun(
-        benchmark="badja",
+    return how.outcome(
+        "badja",
+        dataset,
+        scores,
+        sizes,
+        options.seed,
         protocol="badja/not-given-wrong" if count_not_given else "badja",
-        dataset=dataset.named(len(how.videos)),
-        origin=how.origin,
-        scores=scores,
-        frames=sum(len(video) for video in how.videos),
-        input_whs=tuple(sizes),
-        skipped=(*dataset.skipped, *how.skipped),
         notes=(f"{not_given} joints that the first annotated frame does not show {rule}.",),
-        seed=options.seed,
     )
 
 

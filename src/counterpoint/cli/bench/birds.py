@@ -3,11 +3,11 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import cyclopts
-from cyclopts import Parameter
 
+from counterpoint.cli.bench.parameters import Flag, Half, Several
 from counterpoint.cli.bench.results import Results, show_report
 from counterpoint.cli.common import console, open_model, output_folder
 from counterpoint.errors import BadInput
@@ -16,10 +16,8 @@ from counterpoint.options import Dtype, Noise, Options
 if TYPE_CHECKING:
     from counterpoint.backbones.base import Backbone
     from counterpoint.benchmarks.birds.crops import CubCrops
-    from counterpoint.benchmarks.report import CubReport
+    from counterpoint.benchmarks.birds.report import CubReport
 
-Half = Literal["even", "odd"]
-Several = Parameter(negative="", consume_multiple=True)
 
 bench = cyclopts.App(
     name="bench", help="Measure correspondence on a data set.", help_format="plaintext"
@@ -76,7 +74,7 @@ def cub(
     out: Path | None = None,
     json: Path | None = None,
     markdown: Path | None = None,
-    skip_bad: Annotated[bool, Parameter(negative="")] = False,
+    skip_bad: Annotated[bool, Flag] = False,
 ) -> int:
     """The same part on another bird: PCK on CUB-200-2011 (protocol cub-crops, cub-subsets).
 
@@ -135,8 +133,8 @@ def cub(
     """
     from counterpoint.backbones.base import check_t
     from counterpoint.benchmarks.birds.crops import prepare
+    from counterpoint.benchmarks.birds.report import cub_report
     from counterpoint.benchmarks.datasets.cub import read_cub
-    from counterpoint.benchmarks.report import cub_report
 
     options = Options(
         model=model,
@@ -292,7 +290,7 @@ def _taps(backbone: "Backbone", names: list[str] | None) -> list[str] | None:
 def _show(report: "CubReport") -> None:
     from rich.table import Table
 
-    from counterpoint.benchmarks.report import cells
+    from counterpoint.benchmarks.birds.report import cells
 
     arranged = cells(report)
     table = Table(*arranged.header, title=report.title, title_justify="left")
@@ -304,7 +302,7 @@ def _show(report: "CubReport") -> None:
 
 
 def _write(report: "CubReport", as_json: Path | None, as_markdown: Path | None) -> None:
-    from counterpoint.benchmarks.report import cells
+    from counterpoint.benchmarks.birds.report import cells
     from counterpoint.files import write_text
 
     if as_json:

@@ -6,9 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
-
-from counterpoint.cli.bench.quiz import Name, Selected, Selection, read_quiz
+from counterpoint.cli.bench.courses import Name, Selected, Selection, read_quiz
+from counterpoint.cli.bench.parameters import Flag, Several
 from counterpoint.cli.common import (
     DEFAULTS,
     ModelOptions,
@@ -38,11 +37,11 @@ def calibrate(
     judge: Literal["trn", "val", "test"] | None = None,
     alpha: float = 0.1,
     members: int = 0,
-    columns: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    columns: Annotated[list[str] | None, Several] = None,
     subpixel: Literal["argmax", "window", "grid-window"] = "argmax",
-    isotonic: Annotated[bool, Parameter(negative="")] = False,
+    isotonic: Annotated[bool, Flag] = False,
     charts: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Flag] = False,
     options: ModelOptions = DEFAULTS,
 ) -> int:
     """Fit the probability that a match is right, judge it on other pictures, and write it to OUT.
@@ -66,7 +65,8 @@ def calibrate(
         Single draws of noise whose disagreement counts as evidence; each costs a forward pass a
         picture.
     columns
-        What to look at: similarity, margin, cycle, disagreement. By default all that is there.
+        What to look at: similarity, margin, cycle, disagreement, prominence. By default all there
+        is.
     subpixel
         As for `counterpoint match`.
     isotonic
@@ -78,7 +78,7 @@ def calibrate(
     """
     from counterpoint.benchmarks.accuracy.calibrate import Matching, trust_report
     from counterpoint.benchmarks.accuracy.calibrate import judge as judge_matches
-    from counterpoint.benchmarks.galleries import Gallery
+    from counterpoint.benchmarks.accuracy.gallery import Gallery
     from counterpoint.matching import Calibration
 
     if out.is_dir():

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
-from cyclopts import Parameter
 
+from counterpoint.cli.bench.parameters import Flag
 from counterpoint.cli.common import console, print_json
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ app = cyclopts.App(help="List the data sets; check one's folder.", help_format="
 
 
 @app.default
-def data(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
+def data(*, json: Annotated[bool, Flag] = False) -> int:
     """List every data set: what its folder holds, size, licence, where to get it.
 
     Parameters
@@ -43,9 +43,12 @@ def check(
     /,
     *,
     name: str | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Flag] = False,
 ) -> int:
     """Say what is complete in a folder: exit code 0 complete, 1 partial or absent.
+
+    Files are counted and lists read; a file of no bytes counts as missing. No picture is opened:
+    the benchmarks' readers see to contents.
 
     Parameters
     ----------
@@ -66,7 +69,7 @@ def check(
     for one in found if not json else ():
         where = "" if one.root is None else f" in {one.root}"
         console().print(f"{one.entry.title}: {one.state}{where}", soft_wrap=True)
-        if one.root is None:
+        if one.state != "complete":
             origin = one.entry.origin
             console().print(f"  get {origin.archive} from {origin.url}", soft_wrap=True)
         for part in one.parts:
@@ -82,7 +85,7 @@ def check(
 
 def _count(part: "PartFound") -> str:
     of = "" if part.expected is None else f" of {part.expected}"
-    listed = f", {len(part.missing)} of its lists not there" if part.missing else ""
+    listed = f"; {len(part.missing)} missing or empty" if part.missing else ""
     return f"{part.found}{of}{listed}"
 
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
-
+from counterpoint.cli.bench.parameters import Flag
 from counterpoint.cli.common import output_folder, print_json, print_tables
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ def failures(
     alpha: float | None = None,
     worst: int = 24,
     sort: Literal["error", "scale", "rotation", "viewpoint"] = "error",
-    skip_bad: Annotated[bool, Parameter(negative="")] = False,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    skip_bad: Annotated[bool, Flag] = False,
+    json: Annotated[bool, Flag] = False,
 ) -> int:
     """Draw the worst pairs of a prediction file, with the truth; tables of where it fails.
 

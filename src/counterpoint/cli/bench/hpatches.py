@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
+from counterpoint.cli.bench.parameters import Flag, Several
 from counterpoint.cli.bench.results import write_report
 from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, print_tables
 
 if TYPE_CHECKING:
     from counterpoint.benchmarks.planes.report import HPatchesReport
-
-Several = Parameter(negative="", consume_multiple=True)
-Flag = Parameter(negative="")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,9 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
-from counterpoint.cli.bench.quiz import Name, Selected, read_quiz
+from counterpoint.cli.bench.courses import Name, Selected, read_quiz
+from counterpoint.cli.bench.parameters import Flag
 from counterpoint.cli.common import (
     DEFAULTS,
     ModelOptions,
@@ -44,7 +43,7 @@ def ladder(
     calibration: Path | None = None,
     memory: float = 2,
     out: Path | None = None,
-    json: Annotated[bool, Parameter(negative="")] = False,
+    json: Annotated[bool, Flag] = False,
     options: ModelOptions = DEFAULTS,
 ) -> int:
     """Climb from the plain argmax: each rung's PCK on the same pairs, and how far confidence holds.
@@ -162,7 +161,7 @@ def _trust(
         shipped_for,
         trust_report,
     )
-    from counterpoint.benchmarks.galleries import Gallery
+    from counterpoint.benchmarks.accuracy.gallery import Gallery
     from counterpoint.matching import Calibration
 
     matching = Matching(Gallery(backbone, options, quiz.course, members=members))

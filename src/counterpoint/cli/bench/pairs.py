@@ -5,10 +5,11 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from counterpoint.cli.bench.parameters import Flag, Several
 from counterpoint.cli.bench.results import write_report
 from counterpoint.cli.common import (
     DEFAULTS,
@@ -21,11 +22,9 @@ from counterpoint.cli.common import (
 from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
-    from counterpoint.benchmarks.datasets.keypoints import KeypointPairs, Skipped
+    from counterpoint.benchmarks.datasets.keypoints import Skipped
     from counterpoint.benchmarks.keypoints.protocols import Protocol
     from counterpoint.benchmarks.keypoints.report import PairReport
-
-Several = Parameter(negative="", consume_multiple=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +40,7 @@ class Selection:
 
     categories: Annotated[list[str] | None, Several] = None
     limit: int | None = None
-    skip_bad: Annotated[bool, Parameter(negative="")] = False
+    skip_bad: Annotated[bool, Flag] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ class Running:
 
     out: Path | None = None
     subpixel: Literal["argmax", "window"] = "argmax"
-    no_controls: Annotated[bool, Parameter(negative="")] = False
+    no_controls: Annotated[bool, Flag] = False
 
 
 Graded = list[Literal["easy", "medium", "hard"]] | None
@@ -133,18 +132,17 @@ def spair(
     layout
         "small" is a part of "large".
     """
-    from counterpoint.benchmarks.datasets.spair import read_spair
-
-    dataset = read_spair(
+    return _bench(
+        "spair",
         data,
-        split,
-        layout,
-        categories=selection.categories,
+        selection,
+        run,
+        scoring,
+        options,
+        split=split,
+        layout=layout,
         difficulty={flag: levels for flag, levels in asdict(difficulty).items() if levels},
-        limit=selection.limit,
-        skip_bad=selection.skip_bad,
     )
-    return _bench(dataset, selection, run, scoring, options)
 
 
 def willow(
@@ -165,16 +163,7 @@ def willow(
     pairs
         The list of pairs, a CSV file; by default the one there.
     """
-    from counterpoint.benchmarks.datasets.pf_willow import read_pf_willow
-
-    dataset = read_pf_willow(
-        data,
-        pairs=pairs,
-        categories=selection.categories,
-        limit=selection.limit,
-        skip_bad=selection.skip_bad,
-    )
-    return _bench(dataset, selection, run, scoring, options)
+    return _bench("willow", data, selection, run, scoring, options, pairs=pairs)
 
 
 def pascal(
@@ -198,17 +187,7 @@ def pascal(
     pairs
         The list of pairs, a CSV file; by default the split's.
     """
-    from counterpoint.benchmarks.datasets.pf_pascal import read_pf_pascal
-
-    dataset = read_pf_pascal(
-        data,
-        split,
-        pairs=pairs,
-        categories=selection.categories,
-        limit=selection.limit,
-        skip_bad=selection.skip_bad,
-    )
-    return _bench(dataset, selection, run, scoring, options)
+    return _bench("pascal", data, selection, run, scoring, options, split=split, pairs=pairs)
 
 
 def ap10k(
@@ -232,17 +211,7 @@ def ap10k(
     split
         Which pairs; papers report "test".
     """
-    from counterpoint.benchmarks.datasets.ap10k import read_ap10k
-
-    dataset = read_ap10k(
-        data,
-        subset,
-        split,
-        categories=selection.categories,
-        limit=selection.limit,
-        skip_bad=selection.skip_bad,
-    )
-    return _bench(dataset, selection, run, scoring, options)
+    return _bench("ap10k", data, selection, run, scoring, options, subset=subset, split=split)
 
 
 def score(
@@ -250,7 +219,7 @@ def score(
     /,
     *more: Path,
     data: Path,
-    skip_bad: Annotated[bool, Parameter(negative="")] = False,
+    skip_bad: Annotated[bool, Flag] = False,
     scoring: Scored = _USUAL,
 ) -> int:
     """Score predictions again, under other protocols and thresholds; runs no model.
@@ -283,15 +252,20 @@ def score(
 
 
 def _bench(
-    dataset: "KeypointPairs",
+    name: str,
+    data: Path,
     selection: Selection,
     run: Running,
     scoring: Scoring,
     options: ModelOptions,
+    **choices: Any,
 ) -> int:
+    """A model beside its controls on a data set, read with these choices of its reader."""
     from counterpoint.benchmarks.keypoints.protocols import require_scorable
     from counterpoint.benchmarks.keypoints.report import methods, pair_report
+    from counterpoint.benchmarks.keypoints.sets import PAIR_SETS
 
+    dataset = PAIR_SETS[name].read(data, **asdict(selection), **choices)
     protocols = _protocols(scoring, str(dataset.request["reader"]))
     for protocol in protocols if not selection.skip_bad else ():
         require_scorable(dataset, protocol)  # said before anything is run

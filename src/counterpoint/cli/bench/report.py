@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
-
+from counterpoint.cli.bench.parameters import Several
 from counterpoint.cli.common import console
 from counterpoint.errors import BadInput
 
@@ -14,7 +13,7 @@ def report(
     folder: Path,
     /,
     *more: Path,
-    data: Annotated[list[str] | None, Parameter(negative="", consume_multiple=True)] = None,
+    data: Annotated[list[str] | None, Several] = None,
     out: Path | None = None,
 ) -> int:
     """Collect predictions, sweeps and --json files into one Markdown page.

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from counterpoint.cli.bench.parameters import Flag
 from counterpoint.cli.common import console, print_tables
 
 if TYPE_CHECKING:
-    from counterpoint.benchmarks.keypoints.report import Table
+    from counterpoint.benchmarks.tables import Table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class Results:
     out: Path | None = None
     json: Path | None = None
     markdown: Path | None = None
-    skip_bad: Annotated[bool, Parameter(negative="")] = False
+    skip_bad: Annotated[bool, Flag] = False
 
 
 Resulting = Annotated[Results, Parameter(name="*", group="Results")]

@@ -1,23 +1,20 @@
 """`counterpoint sweep`: the best time step and layer, by search on a data set of pairs."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
-
+from counterpoint.cli.bench.courses import Name, Selection, read_course
+from counterpoint.cli.bench.parameters import Half, Several
 from counterpoint.cli.common import console, open_model, output_folder, print_cells
 from counterpoint.errors import BadInput, MissingExtra
 from counterpoint.options import Dtype, Fit, Noise, Options
 
 if TYPE_CHECKING:
     from counterpoint.benchmarks.sweep.result import Sweep
-    from counterpoint.benchmarks.sweep.rows import Course
-
-Several = Parameter(negative="", consume_multiple=True)
 
 
 def sweep(
-    name: Literal["cub", "spair", "willow", "pascal", "ap10k"],
+    name: Name,
     /,
     *,
     data: Path,
@@ -30,7 +27,7 @@ def sweep(
     noise: Noise = "added",
     limit: int | None = None,
     categories: Annotated[list[str] | None, Several] = None,
-    half: Literal["even", "odd"] | None = None,
+    half: Half | None = None,
     split: str | None = None,
     protocol: str | None = None,
     alpha: float | None = None,
@@ -111,10 +108,9 @@ def sweep(
     if not memory > 0:
         raise BadInput(f"expected --memory above 0 GiB, got {memory}")
     cache_bytes = round(memory * 2**30)
-    course = (
-        _crops(data, limit, categories, half, split, protocol, alpha, seed)
-        if name == "cub"
-        else _pairs(name, data, limit, categories, half, split, protocol, alpha)
+    chosen = Selection(data=data, categories=categories, limit=limit)
+    course = read_course(
+        name, chosen, half=half, split=split, seed=seed, protocol=protocol, alpha=alpha
     )
     backbone = open_model(options)
     taps = [one.name for one in backbone.taps] if tap == ["all"] else tap or []
@@ -151,51 +147,6 @@ def sweep(
     for path in (*written, *drawn):
         console().print(f"wrote {path}")
     return 0
-
-
-def _crops(
-    data: Path,
-    limit: int | None,
-    classes: list[str] | None,
-    half: Literal["even", "odd"] | None,
-    split: str | None,
-    protocol: str | None,
-    alpha: float | None,
-    seed: int,
-) -> "Course":
-    from counterpoint.benchmarks.birds.crops import PROTOCOL, prepare
-    from counterpoint.benchmarks.datasets.cub import read_cub
-    from counterpoint.benchmarks.sweep.rows import crop_course
-
-    if split is not None or protocol not in (None, PROTOCOL):
-        raise BadInput(f"expected no --split and no --protocol but {PROTOCOL} for cub")
-    birds = read_cub(data, classes)
-    birds = birds.half(half) if half else birds
-    pairs, share = 600 if limit is None else limit, 0.1 if alpha is None else alpha
-    return crop_course(prepare(birds, pairs=pairs, alpha=share, seed=seed))
-
-
-def _pairs(
-    name: str,
-    data: Path,
-    limit: int | None,
-    categories: list[str] | None,
-    half: str | None,
-    split: str | None,
-    protocol: str | None,
-    alpha: float | None,
-) -> "Course":
-    from counterpoint.benchmarks.keypoints.protocols import find_protocol
-    from counterpoint.benchmarks.keypoints.sets import PAIR_SETS
-    from counterpoint.benchmarks.sweep.rows import keypoint_course
-
-    if half is not None or (split is not None and name == "willow"):
-        raise BadInput(f"expected no {'--half' if half else '--split'} for {name}")
-    row = PAIR_SETS[name]
-    found = find_protocol(protocol or row.protocols[0])
-    which = {} if split is None else {"split": split}
-    dataset = row.read(data, categories=categories, limit=limit, **which)
-    return keypoint_course(dataset, found, alpha)
 
 
 def _show(found: "Sweep") -> None:

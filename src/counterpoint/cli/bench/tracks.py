@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import Parameter
-
+from counterpoint.cli.bench.parameters import Flag, Several
 from counterpoint.cli.bench.results import Resulting, Results
-from counterpoint.cli.bench.videos import Parameters, Propagated, Several, run_videos
+from counterpoint.cli.bench.videos import Parameters, Propagated, run_videos
 from counterpoint.cli.common import DEFAULTS, ModelOptions
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def badja(
     animals: Annotated[list[str] | None, Several] = None,
     limit: int | None = None,
     limit_frames: int | None = None,
-    count_not_given: Annotated[bool, Parameter(negative="")] = False,
+    count_not_given: Annotated[bool, Flag] = False,
     parameters: Propagated = _PAPER,
     results: Resulting = _SHOWN,
     options: ModelOptions = DEFAULTS,

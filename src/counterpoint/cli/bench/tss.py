@@ -6,11 +6,9 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from counterpoint.cli.bench.parameters import Flag, Several
 from counterpoint.cli.bench.results import Resulting, Results, show_report
 from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, output_folder
-
-Several = Parameter(negative="", consume_multiple=True)
-Flag = Parameter(negative="")
 
 
 @dataclass(frozen=True, kw_only=True)

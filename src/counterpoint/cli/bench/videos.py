@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from counterpoint.cli.bench.parameters import Flag, Several
 from counterpoint.cli.bench.results import Resulting, Results, show_report
 from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, output_folder
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
 
     from counterpoint.benchmarks.videos.report import VideoRun
     from counterpoint.options import Options
-
-Several = Parameter(negative="", consume_multiple=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +93,7 @@ def jhmdb(
     clips: Annotated[list[str] | None, Several] = None,
     limit: int | None = None,
     limit_frames: int | None = None,
-    skip_lost: Annotated[bool, Parameter(negative="")] = False,
+    skip_lost: Annotated[bool, Flag] = False,
     parameters: Propagated = _PAPER,
     results: Resulting = _SHOWN,
     options: ModelOptions = DEFAULTS,

@@ -7,20 +7,21 @@ draws of noise, and counts what they cost.
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from counterpoint.backbones.base import Backbone
 from counterpoint.benchmarks.datasets.keypoints import KeypointPair
 from counterpoint.benchmarks.keypoints.asked import Asked
-from counterpoint.benchmarks.keypoints.run import (
-    BLANK,
+from counterpoint.benchmarks.keypoints.course import Course
+from counterpoint.benchmarks.keypoints.maps import (
     CACHE_BYTES,
     Key,
     MapCache,
+    keys_of,
+    needed_by,
     size_bytes,
-    with_prompt,
 )
-from counterpoint.benchmarks.sweep.rows import Course
+from counterpoint.benchmarks.keypoints.prompts import with_prompt
+from counterpoint.benchmarks.made_by import BLANK
 from counterpoint.errors import BadInput
 from counterpoint.geometry import SizeWH
 from counterpoint.images import Picture
@@ -95,13 +96,15 @@ class Gallery:
         Raises:
             ImageError: a picture that cannot be read.
         """
-        pairs = [one.pair for one in asked]
-        sources = {self._key(p, p.source): p.source_size_wh for p in pairs}
-        targets = {self._key(p, p.target): p.target_size_wh for p in pairs}
-        both = sources | targets
+        pairs, prompt = [one.pair for one in asked], self.options.prompt
+        both = needed_by(pairs, prompt)
+        targets = {key: both[key] for key in (keys_of(pair, prompt)[1] for pair in pairs)}
         plain = self._maps("plain", both, self.options)
         flipped = self._maps("mirror", targets, self.options) if self.mirror else {}
-        draws = [self._maps(f"member {i}", both, self._member(i)) for i in range(self.members)]
+        draws = [
+            self._maps(f"member {i}", both, member_options(self.options, i))
+            for i in range(self.members)
+        ]
         return [self._pair_views(pair, plain, flipped, draws) for pair in pairs]
 
     def _pair_views(
@@ -111,32 +114,19 @@ class Gallery:
         flipped: Mapping[Key, PreparedMap],
         draws: Iterable[Mapping[Key, PreparedMap]],
     ) -> Views:
-        source, target = self._key(pair, pair.source), self._key(pair, pair.target)
+        source, target = keys_of(pair, self.options.prompt)
         members = tuple((maps[source], maps[target]) for maps in draws)
         return Views(plain[source], plain[target], flipped.get(target), members)
 
-    def _key(self, pair: KeypointPair, path: Path) -> Key:
-        return path, (self.options.prompt or "").replace("{category}", pair.noun)
-
-    def _member(self, number: int) -> Options:
-        return member_options(self.options, number)
-
     def _maps(
-        self, kind: str, sizes: Mapping[Key, SizeWH], options: Options
+        self, kind: str, needed: Mapping[Key, SizeWH], options: Options
     ) -> dict[Key, PreparedMap]:
         cache = self._caches.setdefault(kind, MapCache(self.cache_bytes, size_bytes))
-        maps = {key: held for key in sizes if (held := cache.get(key)) is not None}
-        missing: dict[str, list[Key]] = {}
-        for key in sizes:
-            if key not in maps:
-                missing.setdefault(key[1], []).append(key)
-        for prompt, keys in missing.items():
-            pictures = [self.course.picture(key[0], sizes[key]) for key in keys]
-            asked = replace(options, prompt=prompt or options.prompt)
-            for key, made in zip(keys, self._make(kind, pictures, asked), strict=True):
-                maps[key] = made
-                cache.put(key, made)
-        return maps
+
+        def make(prompt: str, pictures: list[Picture]) -> list[PreparedMap]:
+            return self._make(kind, pictures, replace(options, prompt=prompt or options.prompt))
+
+        return cache.held_or_made(needed, self.course.picture, make)
 
     def _make(self, kind: str, pictures: list[Picture], options: Options) -> list[PreparedMap]:
         if kind == "mirror":

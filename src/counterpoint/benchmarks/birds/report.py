@@ -1,4 +1,4 @@
-"""The table of a protocol: a model by time step and tap, beside its controls, same pairs, same run.
+"""The table of protocol `cub-crops`: a model by time step and tap, beside its controls.
 
 Controls that every correspondence figure needs beside it: the same-position prior, the colours
 themselves, dense SIFT, and the model's own network with random weights.
@@ -11,15 +11,16 @@ from typing import Any
 
 from counterpoint.backbones.base import Backbone, library_version
 from counterpoint.benchmarks.birds.crops import PROTOCOL, CubCrops, Row, score_prior, score_taps
-from counterpoint.benchmarks.controls import hand_made, with_untrained
+from counterpoint.benchmarks.controls import Tell, hand_made, with_untrained
 from counterpoint.benchmarks.datasets.keypoints import Skipped
+from counterpoint.benchmarks.tables import Cells, size_text
 from counterpoint.benchmarks.taps import blocks, require_taps
 from counterpoint.options import Options
 
 log = logging.getLogger(__name__)
 
-Tell = Callable[[str], None]
-"""Hears what is being scored now."""
+CropMethod = Callable[[CubCrops], tuple[Row, ...]]
+"""Scores a way to match on bird crops, a row a tap."""
 
 
 @dataclass(frozen=True)
@@ -125,44 +126,48 @@ def _rows(
     options: Options | None,
     tell: Tell | None,
 ) -> Iterator[Row]:
-    tell = tell or log.info
-    yield score_prior(benchmark)
-    for model in hand_made(backbone):
-        tell(model.spec.name)
-        yield from score_taps(model, benchmark)
-    for model in with_untrained(backbone, benchmark.seed):
-        for t in list(timesteps) or [backbone.spec.t]:
-            tell(model.spec.name if t is None else f"{model.spec.name} at t = {t}")
-            yield from score_taps(model, benchmark, t=t, taps=taps, options=options)
+    for words, method in crop_methods(backbone, timesteps, taps, options, benchmark.seed):
+        (tell or log.info)(words)
+        yield from method(benchmark)
 
 
-@dataclass(frozen=True)
-class Cells:
-    """A table of texts: the model's taps down, time steps across.
+def crop_methods(
+    backbone: Backbone,
+    timesteps: Sequence[int],
+    taps: Sequence[str],
+    options: Options | None,
+    seed: int,
+) -> Iterator[tuple[str, CropMethod]]:
+    """A model's controls, then itself, time step by time step, each with words that say what it is.
 
-    Attributes:
-        header: of the columns.
-        rows: as long as the header each.
+    Args:
+        backbone: the model.
+        timesteps: by default the model's own.
+        taps: of the model.
+        options: the rest.
+        seed: of random weights.
     """
+    yield "same position", lambda crops: (score_prior(crops),)
+    for model in hand_made(backbone):
+        yield model.spec.name, lambda crops, model=model: score_taps(model, crops)
+    for model in with_untrained(backbone, seed):
+        for t in list(timesteps) or [backbone.spec.t]:
 
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+            def method(
+                crops: CubCrops, model: Backbone = model, t: int | None = t
+            ) -> tuple[Row, ...]:
+                return score_taps(model, crops, t=t, taps=taps, options=options)
 
-    def markdown(self) -> str:
-        """As a GitHub table, figures to the right."""
-        bars = ("---", "---", "---", *("---:" for _ in self.header[3:]))
-        lines = [self.header, bars, *self.rows]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+            yield model.spec.name if t is None else f"{model.spec.name} at t = {t}", method
 
 
 def cells(report: CubReport) -> Cells:
-    """The report's figures, arranged to be read."""
+    """The report's figures, arranged to be read: taps down, time steps across."""
     steps = list(dict.fromkeys(row.t for row in report.rows))
     lines: dict[tuple[str, str, str], dict[int | None, str]] = {}
     for row in report.rows:
-        size = "" if row.input_wh is None else "{}x{}".format(*row.input_wh)
         figure = row.pck.interval.around(row.pck.per_point)
-        lines.setdefault((row.method, row.tap, size), {})[row.t] = figure
+        lines.setdefault((row.method, row.tap, size_text(row.input_wh)), {})[row.t] = figure
     header = ("method", "tap", "input", *("no noise" if t is None else f"t={t}" for t in steps))
     rows = tuple((*key, *(line.get(t, "") for t in steps)) for key, line in lines.items())
     return Cells(header, rows)
