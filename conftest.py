@@ -53,9 +53,12 @@ def run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[Any, str, str]]:
     """The command line: words in; exit code, standard output and standard error back."""
-    from counterpoint.cli.app import main
+    from rich.console import Console
+
+    from counterpoint.cli.app import app, main
 
     monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setattr(app, "_console", Console())  # the last one is as wide as another's terminal
 
     def _run(*words: object) -> tuple[Any, str, str]:
         with pytest.raises(SystemExit) as stopped:

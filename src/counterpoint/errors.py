@@ -21,6 +21,9 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
 
+_SHOWN = 24
+"""Known names in a message, at most."""
+
 
 class CounterpointError(Exception):
     """Base of every error raised on purpose; survives pickling, so workers can send it home."""
@@ -57,7 +60,8 @@ class UnknownName(BadInput):
         known = list(known)
         near = get_close_matches(str(name), known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-        super().__init__(f"unknown {kind} {name!r}: {hint}Known: {', '.join(known)}")
+        shown = known if len(known) <= _SHOWN else [*known[:_SHOWN], f"{len(known) - _SHOWN} more"]
+        super().__init__(f"unknown {kind} {name!r}: {hint}Known: {', '.join(shown)}")
 
 
 class ModelError(CounterpointError, RuntimeError):

@@ -79,6 +79,13 @@ class FeatureMap:
             resize = PixelTransform.resize(self.image_size_wh, self.input_wh)
             object.__setattr__(self, "to_input", resize)
 
+    def __repr__(self) -> str:
+        made, (w, h) = self.provenance, self.image_size_wh
+        steps = "+".join(map(str, made.timesteps))
+        words = [made.model, made.tap, f"t {steps}" if steps else ""]
+        shape = " x ".join(map(str, self.values.shape))
+        return f"FeatureMap({' '.join(filter(None, words))}: {shape} of a picture {w} x {h})"
+
     @property
     def input_wh(self) -> SizeWH:
         """Width and height of the model's input, pixels."""

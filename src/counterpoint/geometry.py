@@ -211,3 +211,43 @@ def fundamental_to_colmap(fundamental: ArrayLike) -> Float[np.ndarray, "3 3"]:
     """A fundamental matrix between two pictures' pixels, for points in COLMAP's convention."""
     back = _COLMAP_SHIFT.invert().matrix()
     return back.T @ np.asarray(fundamental, dtype=np.float64) @ back
+
+
+Coordinates = Float[np.ndarray, "*_ 2"]
+"""Points in any arrangement, NaN where there is none."""
+
+
+def to_tapvid(points_px: Coordinates, size_wh: SizeWH) -> Coordinates:
+    """To TAP-Vid's convention: shares of width and height from the picture's top left corner.
+
+    >>> to_tapvid(np.array([[-0.5, 3.5]]), (8, 8)).tolist()
+    [[0.0, 0.5]]
+    """
+    return (points_px + 0.5) / np.asarray(size_wh, dtype=np.float64)
+
+
+def from_tapvid(points: Coordinates, size_wh: SizeWH) -> Coordinates:
+    """From TAP-Vid's convention to ours, for a picture of ``size_wh``.
+
+    >>> from_tapvid(np.array([[0.0, 0.5]]), (8, 8)).tolist()
+    [[-0.5, 3.5]]
+    """
+    return points * np.asarray(size_wh, dtype=np.float64) - 0.5
+
+
+def from_matlab(points: Coordinates) -> Coordinates:
+    """From MATLAB's convention, where the centre of the top left pixel is (1, 1) (JHMDB's joints).
+
+    >>> from_matlab(np.array([[1.0, 3.0]])).tolist()
+    [[0.0, 2.0]]
+    """
+    return points - 1
+
+
+def to_mot(boxes_px: Float[np.ndarray, "*_ 4"]) -> Float[np.ndarray, "*_ 4"]:
+    """Boxes (x, y, w, h) to MOTChallenge's convention, where the top left pixel is (1, 1).
+
+    >>> to_mot(np.array([[0.0, 4.0, 10.0, 20.0]])).tolist()
+    [[1.0, 5.0, 10.0, 20.0]]
+    """
+    return boxes_px + np.array([1.0, 1.0, 0.0, 0.0])

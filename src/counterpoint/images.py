@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from io import BufferedReader, BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -79,6 +80,9 @@ class Picture:
                 "expected pixels (rows, columns, 3) of uint8, "
                 f"got {shape} of {self.rgb.dtype}; load_picture takes other kinds"
             )
+
+    def __repr__(self) -> str:
+        return "Picture({!r}, {} x {})".format(self.name, *self.size_wh)
 
     @property
     def size_wh(self) -> SizeWH:
@@ -176,9 +180,20 @@ def find_pictures(places: list[str] | list[Path]) -> list[Path]:
             inside = [Path(p) for p in sorted(glob.glob(str(place), recursive=True))]  # noqa: PTH207
             inside = [p for p in inside if p.is_file()]
         if not inside:
-            raise ImageError(f"expected pictures at {place}, found none; check folder or pattern")
+            raise ImageError(f"expected pictures at {place}, found none; {_what_else(path)}")
         found.extend(inside)
     return list(dict.fromkeys(found))
+
+
+def _what_else(place: Path) -> str:
+    """What to do where no picture was found: what a folder has instead, if anything."""
+    if not os.path.isdir(place):  # noqa: PTH112
+        return "check folder or pattern"
+    files = (path for path in place.rglob("*") if path.suffix and path.is_file())
+    endings = sorted({path.suffix.lower() for path in islice(files, 1000)})
+    if not endings:
+        return "check folder or pattern"
+    return f"it has files of {', '.join(endings[:5])}, which are not read as pictures"
 
 
 def _is_shown_picture(path: Path, folder: Path) -> bool:
@@ -228,12 +243,26 @@ def decoding(name: str) -> Generator[None]:
     except (ImageError, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f"expected a picture (JPEG, PNG, TIFF, ...), got {name}") from error
+        raise ImageError(
+            f"expected a picture (JPEG, PNG, TIFF, ...), got {name}{_instead(name)}"
+        ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(_too_large(name, None)) from error
     except Exception as error:
         reason = " ".join(str(error).split())
         raise ImageError(f"cannot decode {name}: {reason}; it is damaged or cut off") from error
+
+
+def _instead(name: str) -> str:
+    """What to do with a file of a kind that people take for a picture, by its ending."""
+    kind = Path(name).suffix.lower().lstrip(".")
+    if kind in ("heic", "heif", "psd", "cr2", "cr3", "nef", "arw", "dng", "raw", "jxl"):
+        return f": {kind.upper()} cannot be read; convert it to JPEG or PNG"
+    if kind in ("svg", "eps", "pdf", "ai"):
+        return f": {kind.upper()} cannot be read; draw it as PNG at the size that you need"
+    if kind in ("mp4", "mov", "avi", "mkv", "webm", "m4v", "mpg", "mpeg"):
+        return ": a video; see `counterpoint track`, or take frames out of it"
+    return ""
 
 
 def _too_large(name: str, size_wh: SizeWH | None) -> str:

@@ -26,10 +26,13 @@ _ALWAYS = ("combine", "noise")  # never None
 class Options:
     """How features are extracted. ``None`` stands for the model's own default.
 
+    Several time steps are also a tuple, (50, 150), and a size an int or (width, height).
+
     Attributes:
         model: a name known to `counterpoint models`, a folder, or a hub id ("owner/name").
-        t: diffusion time step, 0 (clean) to 999 (pure noise); "50+150" or (50, 150) for several.
-        tap: where features are read: "up:1", "up:1.layer:7"; "up:1+up:2" for several.
+        t: diffusion time step, 0 (clean) to 999 (pure noise); 50+150 for several. By default, as
+            tap, ensemble, prompt, size and fit, the model's own; see `counterpoint models show`.
+        tap: where features are read: up:1, up:1.layer:7; up:1+up:2 for several.
         combine: several taps or time steps: "concat" normalises and concatenates them, each with
             the same weight; "mean" normalises and averages them.
         ensemble: how many draws of noise are averaged.
@@ -37,12 +40,12 @@ class Options:
             x_t = a x_0 + s e; "zero": a x_0, the mean of that; "none": x_0, the picture as it is.
             Nothing is drawn for the last two.
         prompt: text condition, for models that take one.
-        size: model input in pixels: "768", "960x540" (width x height), an int or (width, height).
+        size: model input in pixels: 768, or 960x540 (width x height).
         fit: "squash" resizes to the size; "pad" keeps the aspect and pads; "keep" leaves the
             picture's own size and pads only to what the network needs.
         seed: of the noise; the same seed and picture give the same features.
         device: "cpu", "cuda", "cuda:1", "mps"; by default the best there is.
-        dtype: of the network: "float32", "bfloat16", "float16".
+        dtype: of the network; by default float32 on the CPU, on CUDA what suits the model.
     """
 
     model: str = "small"

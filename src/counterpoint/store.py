@@ -2,16 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from counterpoint.errors import BadInput, FeatureFileError, StorageError
-from counterpoint.features import FeatureMap, read_header
+from counterpoint.features import FeatureHeader, FeatureMap, read_header
 from counterpoint.files import absolute, common_folder
 from counterpoint.provenance import Provenance
 
 SUFFIX = ".safetensors"
+
+MIRRORED = ".mirrored"
+"""Between a picture's name and the ending: features of its mirror image."""
+
+_FRAME = re.compile(r"(.+)#(\d+)")
 
 
 @dataclass(frozen=True)
@@ -31,18 +37,25 @@ class FeatureFolder:
         """A feature folder for these pictures, relative to the deepest folder that holds all."""
         return cls(Path(folder), common_folder(pictures) if pictures else Path.cwd())
 
-    def path_for(self, picture: Path) -> Path:
-        """The feature file of a picture; the whole file name is kept, so a.jpg and a.png differ."""
-        inside = absolute(picture).relative_to(self.root)
-        return self.folder / inside.with_name(inside.name + SUFFIX)
+    def path_for(self, picture: Path | str, part: str = "") -> Path:
+        """The feature file of a picture; the whole file name is kept, so a.jpg and a.png differ.
 
-    def holds(self, picture: Path, expected: Provenance) -> bool:
+        Args:
+            picture: its path; of a video's frame its name, "clip.mp4#12", which goes to
+                clip.mp4/00012.safetensors.
+            part: what of the picture, where it is not all of it as it is: `MIRRORED`, or
+                `part_of`.
+        """
+        inside = absolute(_file_of(picture)).relative_to(self.root)
+        return self.folder / inside.with_name(inside.name + part + SUFFIX)
+
+    def holds(self, picture: Path | str, expected: Provenance, part: str = "") -> bool:
         """Whether a valid file made in just this way is there; damaged files do not count.
 
         Raises:
             StorageError: a file is there that was made in another way, or of another picture.
         """
-        path = self.path_for(picture)
+        path = self.path_for(picture, part)
         try:
             found = read_header(path).provenance
         except FeatureFileError:
@@ -57,6 +70,61 @@ class FeatureFolder:
                 )
                 raise StorageError(f"{path} {differs}; choose another --out, or --overwrite")
         return True
+
+    def find(
+        self,
+        picture: Path | str,
+        fits: Callable[[FeatureHeader], bool],
+        parts: Sequence[str] = ("",),
+    ) -> Path:
+        """The file of a picture that is what is looked for, wherever the folder was laid out from.
+
+        Below the folder may lie more of the picture's path than below ``root``, or less: what
+        counts is what the file says that it is of.
+
+        Args:
+            picture: its path, or a frame's name.
+            fits: whether it is the file, by its header.
+            parts: as in `path_for`, each tried.
+
+        Raises:
+            BadInput: no file, none that fits, or a damaged one.
+        """
+        there = [path for path in self._places(picture, parts) if path.is_file()]
+        for path in there:
+            try:
+                if fits(read_header(path)):
+                    return path
+            except FeatureFileError as error:
+                raise BadInput(f"{error} (asked for by --features)") from error
+        if there:
+            raise BadInput(f"{there[0]} is of another picture than {picture}; extract it again")
+        raise BadInput(
+            f"no such feature file: {next(self._places(picture, parts))}, for {picture}; extract it"
+        )
+
+    def _places(self, picture: Path | str, parts: Sequence[str]) -> Iterator[Path]:
+        """Where a picture's files may lie: as `path_for` has it, then by ever more of its path."""
+        whole = absolute(_file_of(picture))
+        names = [whole.relative_to(self.root)] if whole.is_relative_to(self.root) else []
+        steps = range(len(whole.parts) - 1, 0, -1)
+        names += [Path(*whole.parts[start:]) for start in steps]
+        for name in dict.fromkeys(names):
+            for part in parts:
+                yield self.folder / name.with_name(name.name + part + SUFFIX)
+
+
+def part_of(sha256: str) -> str:
+    """What stands between a picture's name and the ending for a part of it, by that part's hash."""
+    return f".part-{sha256[:16]}"
+
+
+def _file_of(picture: Path | str) -> Path:
+    """A picture's path; of a video's frame a path below the video's, as if that were a folder."""
+    found = _FRAME.fullmatch(str(picture))
+    if found and not Path(picture).exists() and Path(found[1]).is_file():
+        return Path(found[1]) / f"{int(found[2]):05}"
+    return Path(picture)
 
 
 class FeatureCache:

@@ -324,7 +324,7 @@ def test_a_far_larger_target_is_edited_at_its_own_size(run, folder):
 
 
 def test_pictures_of_very_different_sizes_are_looked_at_alike():
-    from counterpoint.cli.edit.command import LARGEST_PX, comparable_px
+    from counterpoint.cli.edit.features import LARGEST_PX, comparable_px
 
     assert comparable_px((400, 300), (400, 300)) == 120_000
     assert comparable_px((400, 300), (4000, 3000)) == 120_000

@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from counterpoint.benchmarks.datasets.davis import read_davis, read_mask
-from counterpoint.benchmarks.datasets.tapvid import tapvid_to_pixels
 from counterpoint.benchmarks.videos.mask_metrics import JF
 from counterpoint.benchmarks.videos.propagation import track_masks
-from counterpoint.cli.track.command import _check_input
+from counterpoint.cli.track.frames import check_input
 from counterpoint.cli.track.show import Clock
 from counterpoint.errors import BadInput
+from counterpoint.geometry import from_tapvid
 from counterpoint.options import Options
 from counterpoint.tasks.tracking.folder import TrackFolder
 from counterpoint.tasks.tracking.temporal import TEMPORAL, setting_of
@@ -113,7 +113,7 @@ def test_points_in_three_formats_agree(run, film):
     arrays = np.load(out / "squares.tapvid.npz")
     assert arrays["points"].shape == (4, FRAMES, 2) and arrays["occluded"].dtype == bool
     assert arrays["frames"].tolist() == list(range(FRAMES))
-    again = tapvid_to_pixels(arrays["points"].astype(float), SIZE_WH).transpose(1, 0, 2)
+    again = from_tapvid(arrays["points"].astype(float), SIZE_WH).transpose(1, 0, 2)
     assert np.abs(again - table).max() < 1e-4
     seen = np.array([frame["visible"] for frame in listed["frames"]])
     assert np.array_equal(arrays["occluded"], ~seen.T)
@@ -342,9 +342,9 @@ def test_a_start_behind_the_end_of_a_file_that_does_not_say_its_length(run, film
 
 
 def test_sizes_that_the_model_would_pad():
-    _check_input((832, 480), 16)
+    check_input((832, 480), 16)
     with pytest.raises(BadInput, match="in multiples of 16 for this model, got 100x60; try 96x64"):
-        _check_input((100, 60), 16)
+        check_input((100, 60), 16)
 
 
 def test_the_progress_is_on_standard_error(run, film):

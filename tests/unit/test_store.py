@@ -9,7 +9,7 @@ import torch
 from counterpoint.errors import BadInput, StorageError
 from counterpoint.features import FeatureMap
 from counterpoint.provenance import Provenance
-from counterpoint.store import FeatureCache, FeatureFolder, comparable
+from counterpoint.store import MIRRORED, FeatureCache, FeatureFolder, comparable, part_of
 
 MADE = Provenance(
     model="small",
@@ -188,3 +188,66 @@ class TestCache:
         """All such maps would share one place, and answer for each other."""
         with pytest.raises(BadInput, match="expected a map whose provenance names its picture"):
             cache.put(FeatureMap(torch.zeros(1, 1, 1), (2, 2)))
+
+
+class TestFinding:
+    """Files are found by what they are of, from whatever folder they were laid out."""
+
+    @staticmethod
+    def of(sha256):
+        return lambda header: header.provenance.picture_sha256 == sha256
+
+    @staticmethod
+    def stored(path, sha256):
+        replace(FMAP, provenance=replace(MADE, picture_sha256=sha256)).save(path)
+        return path
+
+    def test_by_ever_more_of_the_path(self, tmp_path):
+        picture = tmp_path / "photos" / "a" / "x.jpg"
+        folder = FeatureFolder.for_pictures(tmp_path / "out", [picture])
+        deep = self.stored(tmp_path / "out/photos/a/x.jpg.safetensors", "mine")
+        assert folder.find(picture, self.of("mine")) == deep
+        other = self.stored(tmp_path / "out/x.jpg.safetensors", "theirs")
+        assert folder.find(picture, self.of("mine")) == deep
+        assert folder.find(picture, self.of("theirs")) == other
+        elsewhere = tmp_path / "elsewhere" / "x.jpg"
+        assert folder.find(elsewhere, self.of("theirs")) == other
+        with pytest.raises(BadInput, match="x.jpg.safetensors is of another picture than"):
+            folder.find(picture, self.of("nobody's"))
+        with pytest.raises(BadInput, match=r"no such feature file: .*out/y.jpg.safetensors"):
+            folder.find(tmp_path / "y.jpg", self.of("mine"))
+
+    def test_parts_and_mirror_images_lie_beside_the_whole(self, tmp_path):
+        picture = tmp_path / "x.jpg"
+        folder = FeatureFolder.for_pictures(tmp_path / "out", [picture])
+        part = part_of("ab" * 32)
+        names = [folder.path_for(picture, p).name for p in ("", MIRRORED, part)]
+        assert names == [
+            "x.jpg.safetensors",
+            "x.jpg.mirrored.safetensors",
+            "x.jpg.part-abababababababab.safetensors",
+        ]
+        path = self.stored(folder.path_for(picture, MIRRORED), "turned")
+        assert folder.find(picture, self.of("turned"), ("", MIRRORED)) == path
+        assert folder.holds(picture, replace(MADE, picture_sha256="turned"), MIRRORED)
+        assert not folder.holds(picture, replace(MADE, picture_sha256="turned"))
+
+    def test_frames_lie_below_their_video(self, tmp_path):
+        film = tmp_path / "my#1.mp4"
+        film.touch()
+        folder = FeatureFolder.for_pictures(tmp_path / "out", [film])
+        path = folder.path_for(f"{film}#12")
+        assert path == tmp_path / "out/my#1.mp4/00012.safetensors"
+        self.stored(path, "frame")
+        assert folder.find(f"{film}#12", self.of("frame")) == path
+        odd = tmp_path / "photo#3"  # no frame: a picture of that name
+        odd.touch()
+        assert folder.path_for(odd).name == "photo#3.safetensors"
+
+    def test_a_damaged_file_is_told_of(self, tmp_path):
+        picture = tmp_path / "x.jpg"
+        folder = FeatureFolder.for_pictures(tmp_path / "out", [picture])
+        path = self.stored(folder.path_for(picture), "mine")
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(BadInput, match="damaged, cut off or foreign"):
+            folder.find(picture, self.of("mine"))

@@ -7,14 +7,13 @@ import pytest
 import torch
 from PIL import Image
 
-from counterpoint.benchmarks.datasets.tapvid import tapvid_to_pixels
 from counterpoint.errors import BadInput, ImageError, PointError, StorageError
 from counterpoint.features import FeatureMap
-from counterpoint.geometry import PixelTransform
+from counterpoint.geometry import PixelTransform, from_tapvid, to_mot, to_tapvid
 from counterpoint.tasks.masks import PALETTE, load_objects, read_mask, write_mask
 from counterpoint.tasks.tracking.folder import Subject, TrackFolder
 from counterpoint.tasks.tracking.overlays import Overlay, lay_mask
-from counterpoint.tasks.tracking.prompts import Prompt, Tracked, to_mot, to_tapvid
+from counterpoint.tasks.tracking.prompts import Prompt, Tracked
 from counterpoint.tasks.tracking.propagation import (
     Propagation,
     mask_of,
@@ -309,7 +308,7 @@ def test_a_box_smaller_than_a_cell():
 def test_conventions():
     rng = np.random.default_rng(0)
     places = rng.uniform(0, 48, (5, 3, 2))
-    assert np.allclose(tapvid_to_pixels(to_tapvid(places, SIZE), SIZE), places)
+    assert np.allclose(from_tapvid(to_tapvid(places, SIZE), SIZE), places)
     assert to_tapvid(points((-0.5, -0.5), (63.5, 47.5)), SIZE).tolist() == [[0, 0], [1, 1]]
     assert to_mot(points((0, 0, 64, 48))).tolist() == [[1, 1, 64, 48]]
 

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from counterpoint.backbones.base import Backbone
-    from counterpoint.benchmarks.keypoints.report import Table
-    from counterpoint.benchmarks.report import Cells
+    from counterpoint.benchmarks.tables import Cells, Table
 
 ModelOptions = Annotated[Options, Parameter(name="*", group="Features")]
 """The shared options, flattened into a command's own."""
@@ -50,10 +49,14 @@ def parse_points(texts: list[str]) -> list[tuple[float, float]]:
 
 
 def console(*, quiet: bool = False) -> "Console":
-    """A rich console on standard output, or one that says nothing."""
+    """A rich console on standard output, or one that says nothing.
+
+    Names of files and pairs are shown as they are: no "[old]" is taken for markup, no ":cat:" for a
+    picture of a cat.
+    """
     from rich.console import Console
 
-    return Console(quiet=quiet, highlight=False)
+    return Console(quiet=quiet, highlight=False, markup=False, emoji=False)
 
 
 def print_cells(cells: "Cells") -> None:
@@ -104,7 +107,7 @@ def print_tables(title: str, tables: "Iterable[Table]", lines: Iterable[str] = (
         for note in arranged.notes:
             shown.print(note)
     for line in lines:
-        shown.print(line)
+        shown.print(line, soft_wrap=True)  # a file's name is not cut in two
 
 
 def print_json(value: Any) -> None:

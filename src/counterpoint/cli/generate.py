@@ -82,7 +82,7 @@ def generate(
     from counterpoint.backbones.sampling import Plan, require_generator
     from counterpoint.backbones.sampling import generate as make
     from counterpoint.benchmarks.generation import generation_report, pair_up
-    from counterpoint.benchmarks.keypoints.run import takes_prompt
+    from counterpoint.benchmarks.keypoints.prompts import takes_prompt
     from counterpoint.benchmarks.taps import blocks, require_taps
 
     plan = Plan(count=count, steps=steps, guidance=guidance, twin=twin)

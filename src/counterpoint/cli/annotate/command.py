@@ -1,9 +1,8 @@
 """`counterpoint annotate`: label one or a few pictures, get the rest."""
 
 import hashlib
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 
 from counterpoint.cli.annotate.report import print_summary, summarise
+from counterpoint.cli.annotate.targets import find_targets, picture_loader
 from counterpoint.cli.common import (
     DEFAULTS,
     ModelOptions,
-    open_model,
     output_folder,
     print_json,
     progress,
@@ -23,8 +22,9 @@ from counterpoint.cli.common import (
 from counterpoint.errors import BadInput, ImageError
 
 if TYPE_CHECKING:
-    from counterpoint.annotations import Annotations, ImageEntry
+    from counterpoint.annotations import Annotations
     from counterpoint.annotations.model import Box
+    from counterpoint.cli.annotate.targets import Target
     from counterpoint.images import Picture
     from counterpoint.options import Options
     from counterpoint.tasks.annotation.annotator import Annotator, Found
@@ -98,6 +98,7 @@ def annotate(
     images: Path,
     out: Path,
     json: Annotated[bool, Parameter(negative="")] = False,
+    features: Path | None = None,
     how: How = _USUAL,
     files: Where = _FILES,
     options: ModelOptions = DEFAULTS,
@@ -124,8 +125,13 @@ def annotate(
         A folder for the results.
     json
         Print JSON.
+    features
+        The folder of `extract`'s files for references and targets: no model is run. `extract --for
+        annotate` writes what would be made here: with --boxes squares around the things of the
+        files named, with --flip mirror images too.
     """
-    run = _prepare(references, list(targets), images, output_folder(out), how, files, options)
+    seen = _Features(features, options)
+    run = _prepare(references, list(targets), images, output_folder(out), how, files, seen)
     try:
         results = run.all()
     except KeyboardInterrupt:
@@ -135,6 +141,7 @@ def annotate(
     written = _write(run, results)
     kinds = run.annotator.kinds.values()
     summary = summarise(kinds, results, score, run.problems, written)
+    summary["features"] = run.origin
     if json:
         print_json(summary)
     else:
@@ -142,11 +149,11 @@ def annotate(
     return 1 if run.problems or not results else 0
 
 
-class _Target(NamedTuple):
-    """Where a target lies, and its entry in the references' file, if that names it."""
+class _Features(NamedTuple):
+    """Where features come from: the folder of stored ones, if any, and the options as given."""
 
-    path: Path
-    image: "ImageEntry | None"
+    folder: Path | None
+    options: "Options"
 
 
 class _Run:
@@ -157,18 +164,20 @@ class _Run:
         given: "Annotations",
         boxes: "Annotations | None",
         truth: "Annotations | None",
-        targets: "dict[str, _Target]",
+        targets: "dict[str, Target]",
         annotator: "Annotator",
         journal: "Journal",
         out: Path,
         files: Files,
         problems: list[str],
+        origin: dict[str, Any],
     ) -> None:
         from counterpoint.tasks.annotation.results import ByName
 
         self.given, self.boxes, self.truth = given, boxes, truth
         self.targets, self.annotator, self.journal = targets, annotator, journal
         self.out, self.files, self.problems = out, files, problems
+        self.origin = origin
         self._boxes_by_name = ByName(boxes) if boxes else None
 
     def all(self) -> "list[Result]":
@@ -188,7 +197,7 @@ class _Run:
             raise BadInput(f"{line}; mend it, or go on without it by --skip-bad")
         _skip(self.problems, line)
 
-    def _one(self, name: str, target: "_Target") -> "Result":
+    def _one(self, name: str, target: "Target") -> "Result":
         from counterpoint.images import load_picture
         from counterpoint.tasks.annotation.journal import from_entry, to_entry
         from counterpoint.tasks.annotation.results import Result
@@ -229,8 +238,9 @@ def _prepare(
     out: Path,
     how: Transferring,
     files: Files,
-    options: "Options",
+    seen: _Features,
 ) -> _Run:
+    from counterpoint.cli.annotate.features import open_extractor
     from counterpoint.tasks.annotation.annotator import Annotator, Transfer
     from counterpoint.tasks.annotation.journal import Journal
 
@@ -240,14 +250,15 @@ def _prepare(
     given = _read(references, files.format, files, problems)
     boxes = _read(files.boxes, None, files, problems) if files.boxes else None
     truth = _read(files.truth, None, files, problems) if files.truth else None
-    chosen = _targets(given, targets, images)
+    chosen = find_targets(given, targets, images)
     settings = Transfer(crop=boxes is not None, **asdict(how))
-    model = open_model(options)
+    paths = [target.path for target in chosen.values()]
+    model = open_extractor(seen.options, seen.folder, paths)
     annotator = Annotator(
         given,
-        _loader(images),
+        picture_loader(images),
         model,
-        options,
+        seen.options,
         settings,
         partial(_skip, problems) if files.skip_bad else None,
     )
@@ -255,10 +266,11 @@ def _prepare(
         "references": _digest(references),
         "boxes": _digest(files.boxes),
         "transfer": asdict(settings),
-        "features": {**asdict(options), "weights": model.weights_sha256, "device": None},
+        "features": model.made,
     }
     journal = Journal(out / "journal.jsonl", about, overwrite=files.overwrite)
-    return _Run(given, boxes, truth, chosen, annotator, journal, out, files, problems)
+    origin = model.origin
+    return _Run(given, boxes, truth, chosen, annotator, journal, out, files, problems, origin)
 
 
 def _digest(path: Path | None) -> str:
@@ -267,8 +279,9 @@ def _digest(path: Path | None) -> str:
 
 def _read(path: Path, form: str | None, files: Files, problems: list[str]) -> "Annotations":
     from counterpoint.annotations import read_annotations
+    from counterpoint.tasks.annotation.outlines import lightened
 
-    found = read_annotations(path, form, skip_bad=files.skip_bad)
+    found = lightened(read_annotations(path, form, skip_bad=files.skip_bad))
     for line in found.problems:
         _skip(problems, f"{path}: {line}")
     return found
@@ -277,56 +290,6 @@ def _read(path: Path, form: str | None, files: Files, problems: list[str]) -> "A
 def _skip(problems: list[str], line: str) -> None:
     problems.append(line)
     sys.stderr.write(f"counterpoint: skipped: {line}\n")
-
-
-def _loader(images: Path) -> "Callable[[ImageEntry], Picture]":
-    from counterpoint.annotations import find_picture
-    from counterpoint.images import load_picture
-
-    def load(image: "ImageEntry") -> "Picture":
-        path = find_picture(images, image.file_name)
-        if path is None:
-            raise ImageError(f"expected the picture {image.file_name} below {images}, found none")
-        return load_picture(path)
-
-    return load
-
-
-def _targets(given: "Annotations", targets: list[str], images: Path) -> dict[str, _Target]:
-    """The targets by name; pictures that are references are none."""
-    from counterpoint.annotations import find_picture
-    from counterpoint.images import find_pictures
-
-    annotated = {one.image_id for one in given.instances}
-    named = [(image, find_picture(images, image.file_name)) for image in given.images]
-    entries = {path.resolve(): image for image, path in named if path}
-    references = {path.resolve() for image, path in named if path and image.id in annotated}
-    paths = find_pictures(targets) if targets else [path for _, path in named if path]
-    chosen = {path.resolve(): path for path in paths}
-    places = [place for place in chosen if place not in references]
-    if not places:
-        raise BadInput(
-            "expected TARGETS, or pictures without annotations in the references' file, found "
-            "none; name pictures or folders"
-        )
-    found: dict[str, _Target] = {}
-    for place, name in zip(places, _names(places, images.resolve()), strict=True):
-        if name in found:
-            raise BadInput(
-                f"expected targets of different names, got {found[name].path} and {chosen[place]}, "
-                f"both called {name}; annotate them one folder at a time"
-            )
-        found[name] = _Target(chosen[place], entries.get(place))
-    return found
-
-
-def _names(places: list[Path], folder: Path) -> list[str]:
-    """Pictures' names below the references' folder, or else below the targets' common one."""
-    common = os.path.commonpath([place.parent for place in places])
-    return [
-        place.relative_to(folder if place.is_relative_to(folder) else common).as_posix()
-        for place in places
-    ]
 
 
 def _score(run: _Run, results: "list[Result]", alpha: float) -> "Score":
@@ -382,10 +345,10 @@ def _sheet(run: _Run, results: "list[Result]", rows: list[dict[str, Any]], path:
     from counterpoint.images import load_picture
 
     by_name = {result.name: result for result in results}
-    tiles: list[tuple[Picture, Found, str]] = []
-    for row in rows:
+
+    def tile(row: dict[str, Any]) -> "tuple[Picture, Found, str]":
         picture = load_picture(run.targets[row["image"]].path)
         found = by_name[row["image"]].found[row["thing"] - 1]
-        text = f"{row['rank']}: {row['lowest']} {row['confidence']:.2f}"
-        tiles.append((picture, found, text))
-    return draw_sheet(tiles, path)
+        return picture, found, f"{row['rank']}: {row['lowest']} {row['confidence']:.2f}"
+
+    return draw_sheet(map(tile, rows), path)

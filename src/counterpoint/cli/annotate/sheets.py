@@ -13,7 +13,7 @@ from counterpoint.images import Picture
 from counterpoint.plots import draw_strip, save_png
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from counterpoint.plots import Canvas
     from counterpoint.tasks.annotation.annotator import Found
@@ -27,8 +27,11 @@ _NAME_PX = 12
 _ROOM = 1.35  # around what is annotated, in its longer sides
 
 
-def draw_sheet(tiles: "Sequence[tuple[Picture, Found, str]]", path: Path) -> Path:
-    """Pictures with what was found in them, a line on each and its name below; written as PNG."""
+def draw_sheet(tiles: "Iterable[tuple[Picture, Found, str]]", path: Path) -> Path:
+    """Pictures with what was found in them, a line on each and its name below; written as PNG.
+
+    Tiles are taken one by one: of each picture the part that is drawn stays in memory.
+    """
     drawn: list[Picture] = []
     for picture, found, text in tiles:
         canvas = _written(draw_found(picture, found), [(text, (6, 17))], 14)

@@ -1,7 +1,7 @@
 """`counterpoint edit`: carry an edit of one picture to others, and through videos."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,6 @@ from counterpoint.cli.common import (
     DEFAULTS,
     ModelOptions,
     console,
-    open_model,
     output_folder,
     print_json,
 )
@@ -25,29 +24,19 @@ from counterpoint.cli.edit.options import (
     build_edit,
     carrying,
 )
+from counterpoint.cli.films import VIDEOS, moves
 from counterpoint.errors import CounterpointError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from counterpoint.backbones.base import Backbone
+    from counterpoint.cli.edit.features import EditSource
     from counterpoint.cli.edit.options import Fitting, Moving
     from counterpoint.images import Picture
-    from counterpoint.matching import PreparedMap
-    from counterpoint.options import Options
     from counterpoint.store import FeatureFolder
     from counterpoint.tasks.edits.carry import CarriedEdit
     from counterpoint.tasks.edits.layers import Edit
     from counterpoint.tasks.edits.points import Carrying
-
-VIDEOS = frozenset((".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm"))
-"""File endings that are taken for videos."""
-
-LARGEST_PX = 1_000_000
-"""Pixels of a picture up to which it enters the network at its own size, where views suit."""
-
-ALIKE = 2.25
-"""Ratio of two pictures' areas up to which they are taken to be of one scale."""
 
 SHEET = 24
 """Results on the contact sheet, at most."""
@@ -59,6 +48,7 @@ def edit(
     *targets: str,
     out: Path,
     json: Annotated[bool, Flag] = False,
+    features: Path | None = None,
     what: WhatOptions = EDIT,
     fitting: FittingOptions = WARP,
     moving: MovingOptions = VIDEO,
@@ -82,7 +72,11 @@ def edit(
         sheet, and edit.json.
     json
         Print JSON, the same as edit.json.
+    features
+        The folder of `extract`'s files for SOURCE and every target: no model is run. With --mirror,
+        those of `extract --flip`.
     """
+    from counterpoint.cli.edit.features import open_features
     from counterpoint.errors import BadInput
     from counterpoint.images import load_picture
 
@@ -95,7 +89,7 @@ def edit(
     found = _find(targets, moving.video, [path for path in ours if path], place)
     job = Job(picture, made, place, found, fitting, moving, carrying(fitting, options.seed))
     job.spare_targets()
-    job.open(open_model(options), options)
+    job.features = open_features(picture, options, features, fitting.across, [source, *found])
     rows = job.run()
     _finish(job, rows, json)
     return 0 if all(row["carried"] for row in rows) else 1
@@ -136,6 +130,7 @@ class Job:
         fitting: as asked.
         moving: as asked.
         how: as asked.
+        features: of the source and every target.
     """
 
     source: "Picture"
@@ -145,6 +140,7 @@ class Job:
     fitting: "Fitting"
     moving: "Moving"
     how: "Carrying"
+    features: "EditSource" = field(init=False)
 
     def spare_targets(self) -> None:
         """Raise where a result would be written over its target."""
@@ -157,51 +153,14 @@ class Job:
                     f"{target} would be written over"
                 )
 
-    def open(self, model: "Backbone", options: "Options") -> None:
-        """Take the model; the source's features are extracted when first asked for."""
-        self.model, self.options = model, options
-        self._sources: dict[Options, PreparedMap] = {}
-
-    def settings(self, across: str, picture: "Picture", most_px: float) -> "Options":
-        """The options, and where they are silent what suits views of one scene.
-
-        Where pictures would enter the network at their own size, larger ones than ``most_px`` are
-        made smaller.
-        """
-        from counterpoint.tasks.scenes.local_features import geometric_options
-
-        if across != "views":
-            return self.options
-        options = geometric_options(self.model.spec, self.options)
-        width, height = picture.size_wh
-        shrink = (most_px / (width * height)) ** 0.5
-        if options.fit != "keep" or self.options.fit == "keep" or shrink >= 1:
-            return options
-        size = max(16, round(width * shrink / 16) * 16), max(16, round(height * shrink / 16) * 16)
-        return options.but(size=size, fit="squash")
-
-    def source_map(self, across: str, most_px: float) -> "PreparedMap":
-        """The source's features, extracted once for each size at which they are needed."""
-        from counterpoint.matching import PreparedMap
-
-        settings = self.settings(across, self.source, most_px)
-        if settings not in self._sources:
-            [fmap] = self.model.extract([self.source], settings)
-            self._sources[settings] = PreparedMap(fmap)
-        return self._sources[settings]
-
     def carry(self, target: "Picture", usual: str) -> "CarriedEdit":
         """Find the edit's place in a picture; with --mirror also in its mirror image."""
-        from counterpoint.images import Picture
+        from counterpoint.matching import mirrored
         from counterpoint.tasks.edits.carry import carry_edit
 
         across = self.fitting.across or usual
-        most_px = comparable_px(self.source.size_wh, target.size_wh)
-        looked = [target]
-        if self.fitting.mirror:
-            looked.append(Picture(target.rgb[:, ::-1].copy(), target.name))
-        source = self.source_map(across, most_px)
-        maps = self.model.extract(looked, self.settings(across, target, most_px))
+        looked = [target, mirrored(target)] if self.fitting.mirror else [target]
+        source, maps = self.features.maps(looked, across)
         tries = [carry_edit(self.edit, source, fmap, self.how) for fmap in maps]
         best = max(range(len(tries)), key=lambda i: int(tries[i].inliers.sum()))
         return tries[best].mirrored() if best else tries[best]
@@ -221,7 +180,7 @@ class Job:
                     raise
                 row = {"target": str(target), "carried": False, "reason": str(error)}
                 sys.stderr.write(f"counterpoint: skipped: {error}\n")
-            rows.append({"source": self.source.name, "model": self.options.model, **row})
+            rows.append({"source": self.source.name, **self.features.origin, **row})
         return rows
 
     def place_for(self, target: Path, ending: str) -> Path:
@@ -233,29 +192,6 @@ class Job:
         from counterpoint.store import FeatureFolder
 
         return FeatureFolder.for_pictures(self.out, self.targets)
-
-
-def moves(path: Path) -> bool:
-    """Whether a file is a video, by its ending, or a GIF of several frames."""
-    from PIL import Image
-
-    if path.suffix.lower() != ".gif":
-        return path.suffix.lower() in VIDEOS
-    try:
-        with Image.open(path) as image:
-            return getattr(image, "n_frames", 1) > 1
-    except Exception:  # what is wrong with it is said where it is read
-        return False
-
-
-def comparable_px(source_wh: tuple[int, int], target_wh: tuple[int, int]) -> float:
-    """Pixels up to which two pictures enter the network at their own size.
-
-    Features of fine taps do not stand a change of scale: where one picture is far larger than the
-    other, it is most often the same view by a better camera, and both are looked at alike.
-    """
-    areas = sorted(float(w * h) for w, h in (source_wh, target_wh))
-    return min(LARGEST_PX, areas[0] if areas[1] > ALIKE * areas[0] else areas[1])
 
 
 def _finish(job: Job, rows: list[dict[str, Any]], json: bool) -> None:

@@ -112,7 +112,7 @@ def print_table(shown: Shown, written: list[Path]) -> None:
         name += ", searched in its mirror image"
     table = Table("#", "source x,y", "target x,y", title=name, title_justify="left")
     headings = ["confidence", "similarity", "margin", "cycle px"]
-    headings += ["disagreement px"] if found.matches.disagreement_px is not None else []
+    headings += ["spread px"] if found.matches.disagreement_px is not None else []
     for heading in headings:
         table.add_column(heading, justify="right")
     for i, reason in enumerate(found.reasons):

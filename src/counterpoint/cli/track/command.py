@@ -14,7 +14,6 @@ from counterpoint.cli.common import (
     DEFAULTS,
     ModelOptions,
     console,
-    open_model,
     output_folder,
     print_json,
     progress,
@@ -24,9 +23,7 @@ from counterpoint.cli.track.show import Shown, overlay
 from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
-    from counterpoint.backbones.base import Backbone
-    from counterpoint.geometry import SizeWH
-    from counterpoint.options import Options
+    from counterpoint.cli.track.frames import FrameSource
     from counterpoint.tasks.tracking.folder import TrackFolder
     from counterpoint.tasks.tracking.prompts import Tracked
     from counterpoint.tasks.tracking.tracker import Tracking
@@ -88,6 +85,7 @@ def track(
     video: Path,
     /,
     *,
+    features: Path | None = None,
     marks: Marking = _NOTHING,
     which: Framing = _ALL,
     following: Followed = _USUAL,
@@ -106,7 +104,11 @@ def track(
     ----------
     video
         A video file (needs the extra "video"), or a folder of pictures, sorted naturally.
+    features
+        The folder of `extract`'s files for these frames: no model is run. `extract --for track`
+        writes those that would be made here.
     """
+    from counterpoint.cli.track.frames import open_frames
     from counterpoint.videos import open_video
 
     film = open_video(
@@ -119,8 +121,8 @@ def track(
         prompt.check(film.size_wh)
     _check_frames(marked, which, film.count)
     place = output_folder(shown.out)
-    backbone = open_model(options)
-    job = _Job.of(film, marked, which, following, parameters, options, backbone, place)
+    source = open_frames(film, _first(film, which), features, options, asdict(parameters))
+    job = _Job.of(film, marked, which, following, source, features, place)
     try:
         summary = job.run(shown)
     except KeyboardInterrupt:
@@ -152,6 +154,13 @@ def _check_frames(marked: Marked, which: Which, count: int | None) -> None:
             raise BadInput(f"expected marks within the {count} frames, got frame {frame}")
 
 
+def _first(video: "Video", which: Which) -> "Frame":
+    found = next(video.frames(which.start, which.stop, which.every), None)
+    if found is None:  # not every file says how many frames it has
+        raise BadInput(f"expected frames of {video.name} from {which.start} on, found none")
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _Job:
     """One run.
@@ -160,20 +169,18 @@ class _Job:
         video: what is read.
         which: of its frames.
         marked: what is followed.
-        backbone: the model.
-        options: of its features, filled up.
+        source: of the frames' features.
+        stored: the folder that they are read from; None: a model runs.
         tracking: how labels are followed.
-        input_wh: the model's input, pixels.
         folder: where results go.
     """
 
     video: "Video"
     which: Which
     marked: Marked
-    backbone: "Backbone"
-    options: "Options"
+    source: "FrameSource"
+    stored: Path | None
     tracking: "Tracking"
-    input_wh: "SizeWH"
     folder: "TrackFolder"
 
     @classmethod
@@ -183,21 +190,15 @@ class _Job:
         marked: Marked,
         which: Which,
         following: Following,
-        parameters: Parameters,
-        options: "Options",
-        backbone: "Backbone",
+        source: "FrameSource",
+        stored: Path | None,
         place: Path,
     ) -> "_Job":
         from counterpoint.tasks.tracking.folder import Subject, TrackFolder
-        from counterpoint.tasks.tracking.temporal import TEMPORAL, setting_of, temporal_input
         from counterpoint.tasks.tracking.tracker import Tracking
 
-        setting = setting_of(backbone.spec, TEMPORAL, asdict(parameters))
-        filled = setting.options(options)
-        input_wh = filled.size_wh or temporal_input(video.size_wh, backbone.multiple)
-        _check_input(input_wh, backbone.multiple)
         given = {k: v for k, v in asdict(following).items() if v is not None}
-        tracking = Tracking(propagation=setting.propagation, **given)
+        tracking = Tracking(propagation=source.propagation, **given)
         subject = Subject(
             name=video.name,
             size_wh=video.size_wh,
@@ -206,10 +207,10 @@ class _Job:
             numbers=marked.numbers,
             boxes=len(marked.boxes),
         )
-        origin = _origin(video, which, marked, backbone, filled, tracking, input_wh)
+        origin = _origin(which, marked, source, tracking)
         kept = tracking.propagation.context
         folder = TrackFolder(place, subject, origin, kept, video.frame_name)
-        return cls(video, which, marked, backbone, filled, tracking, input_wh, folder)
+        return cls(video, which, marked, source, stored, tracking, folder)
 
     def run(self, shown: Shown) -> dict[str, Any]:
         """Track, write, and say what came of it."""
@@ -238,20 +239,15 @@ class _Job:
         for i, frame in enumerate(frames):
             if i < done:
                 if going_on and i == 0:
-                    tracker.resume(self._features(frame), frame.number, done - 1 - kept)
+                    tracker.resume(self.source.features(frame), frame.number, done - 1 - kept)
                 elif going_on and i >= done - kept:
                     memory = self.folder.memory(frame.number)
-                    tracker.recall(self._features(frame), frame.number, memory)
+                    tracker.recall(self.source.features(frame), frame.number, memory)
                 yield frame, self.folder.read(next(lines))
             else:
-                found = tracker.step(self._features(frame), frame.number)
+                found = tracker.step(self.source.features(frame), frame.number)
                 self.folder.add(frame.number, frame.time_s, found, tracker.memory)
                 yield frame, found
-
-    def _features(self, frame: "Frame") -> Any:
-        from counterpoint.tasks.tracking.tracker import frame_features
-
-        return frame_features(self.backbone, frame.picture, self.options, self.input_wh)
 
     def _summary(self, written: list[Path], tally: "_Tally", shown: Shown) -> dict[str, Any]:
         folder = self.folder
@@ -263,9 +259,10 @@ class _Job:
         return {
             "video": self.video.name,
             "size_wh": list(self.video.size_wh),
-            "input_wh": list(self.input_wh),
-            "model": self.backbone.spec.name,
-            "tap": self.options.tap or self.backbone.spec.tap,
+            "input_wh": list(self.source.input_wh),
+            "model": self.source.model,
+            "tap": self.source.tap,
+            "features": None if self.stored is None else str(self.stored),
             "frames": tally.frames,
             "first": folder.done[0],
             "last": folder.done[-1],
@@ -298,15 +295,6 @@ class _Tally:
         self.frames += 1
 
 
-def _check_input(input_wh: "SizeWH", multiple: int) -> None:
-    near = [max(multiple, round(side / multiple) * multiple) for side in input_wh]
-    if near != list(input_wh):
-        raise BadInput(
-            f"expected --size in multiples of {multiple} for this model, got "
-            f"{input_wh[0]}x{input_wh[1]}; try {near[0]}x{near[1]}"
-        )
-
-
 def _alive(found: "Tracked") -> bool:
     """Whether anything that was followed is still there."""
     import numpy as np
@@ -321,24 +309,12 @@ def _total(count: int | None, which: Which) -> int | None:
 
 
 def _origin(
-    video: "Video",
-    which: Which,
-    marked: Marked,
-    backbone: "Backbone",
-    options: "Options",
-    tracking: "Tracking",
-    input_wh: "SizeWH",
+    which: Which, marked: Marked, source: "FrameSource", tracking: "Tracking"
 ) -> dict[str, Any]:
     """What must agree for two runs to give the same."""
-    from counterpoint.store import comparable
-
-    first = next(video.frames(which.start), None)
-    if first is None:  # not every file says how many frames it has
-        raise BadInput(f"expected frames of {video.name} from {which.start} on, found none")
-    made = comparable(backbone.provenance(first.picture, options))
     return {
-        "features": made,
-        "input_wh": list(input_wh),
+        "features": source.made,
+        "input_wh": list(source.input_wh),
         "tracking": asdict(tracking),
         "frames": {"start": which.start, "stop": which.stop, "every": which.every},
         "bad_frames": [which.skip_bad, which.resize],
