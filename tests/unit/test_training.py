@@ -393,6 +393,21 @@ def test_the_commands_options_reach_the_recipe(data: Path, tmp_path: Path) -> No
         train_command(data, out=tmp_path, preset="mini", crop_area=2.0)
 
 
+def test_bfloat16_where_the_processor_has_it(data, tmp_path, monkeypatch) -> None:
+    cpu = torch.device("cpu")
+    for capabilities, there in (
+        ({"architecture": "x86_64", "avx512_bf16": False, "amx_bf16": True}, True),
+        ({"architecture": "aarch64", "bf16": True}, True),
+        ({"avx512_bf16": False, "avx512_f": True}, False),
+        ({}, False),
+    ):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda c=capabilities: c)
+        assert recipe.computes_in_bf16(cpu) == there
+        training.train(MINI.but(bf16=None, pictures=8), data, tmp_path, resume=False)
+        (run,) = small_net.load(tmp_path / "small.safetensors").history
+        assert run["bf16"] == there
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_the_same_recipe_runs_on_cuda(data: Path, tmp_path: Path) -> None:

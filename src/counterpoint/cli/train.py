@@ -85,7 +85,7 @@ def train(
     compile_network
         Compile the network first: takes minutes, then runs faster.
     bf16
-        Compute in bfloat16.
+        Compute in bfloat16; by default where the processor does.
     threads
         CPU threads.
     """

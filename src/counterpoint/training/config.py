@@ -41,7 +41,8 @@ class TrainConfig:
         report_steps: steps between reports of the loss, and checks that it is finite.
         device: "cpu", "cuda"; None: the best there is.
         compile: use torch.compile (minutes at the start, then faster).
-        bf16: autocast to bfloat16.
+        bf16: autocast to bfloat16; None: where the processor computes in it, since elsewhere it is
+            several times slower than fp32.
         threads: CPU threads; two that share their cores with other work are slower than one.
     """
 
@@ -69,7 +70,7 @@ class TrainConfig:
     report_steps: int = 20
     device: str | None = None
     compile: bool = False
-    bf16: bool = True
+    bf16: bool | None = None
     threads: int = 1
 
     def __post_init__(self) -> None:

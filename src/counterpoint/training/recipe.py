@@ -124,6 +124,7 @@ class _Run:
     ) -> None:
         self.config, self.pictures, self.out, self.device = config, pictures, out, device
         self.on_progress = on_progress
+        self.bf16 = computes_in_bf16(device) if config.bf16 is None else config.bf16
         self.objective = Objective(config, device)
         self.order = _Order(len(pictures), config.seed)
         self.loss, self.speed, self.scores = math.nan, 0.0, dict[str, float]()
@@ -193,7 +194,7 @@ class _Run:
             aspect=config.crop_aspect,
         )
         batch = self.objective.add_noise(clean, generator)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             predicted = state.net(batch.noisy, batch.t)
         loss = self.objective.loss(predicted.float(), clean, batch)
         state.optimizer.zero_grad()
@@ -264,6 +265,7 @@ class _Run:
             "threads": self.config.threads,
             "ema_pictures": horizon,
             "data_sha256": self.pictures.sha256,
+            "bf16": self.bf16,
             "torch": torch.__version__,
             "recipe": self.config.recipe(),
         }
@@ -320,6 +322,15 @@ def rate_factor(config: TrainConfig, step: int) -> float:
     left = 1 - step / config.steps
     cool = min(1.0, left / config.cooldown) if config.cooldown else 1.0
     return warm * cool
+
+
+def computes_in_bf16(device: torch.device) -> bool:
+    """Whether a device has instructions for bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    # Of a torch that cannot say, fp32 is the safer choice.
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(there is True for name, there in known.items() if "bf16" in name)
 
 
 def json_lines(entries: list[dict[str, Any]]) -> str:
