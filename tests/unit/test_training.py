@@ -149,10 +149,11 @@ def test_a_second_view_has_its_own_time_steps(data: Path, tmp_path: Path) -> Non
             MINI.but(**changes)
 
 
-def test_orthogonalised_matrices_have_singular_values_near_one() -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_orthogonalised_matrices_have_singular_values_near_one(dtype) -> None:
     for shape in ((20, 50), (50, 20)):
         matrix = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        values = torch.linalg.svdvals(orthogonalised(matrix).float())
+        values = torch.linalg.svdvals(orthogonalised(matrix.to(dtype)).float())
         assert values.min() > 0.5
         assert values.max() < 1.4
 

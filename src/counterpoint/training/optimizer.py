@@ -25,13 +25,19 @@ _OUTER = ("unet.conv_in.", "unet.conv_out.", "unet.time_embedding.")
 class Optimizer:
     """Updates a network in place.
 
+    Args:
+        net: the network.
+        config: rates and decays.
+        bf16: orthogonalise in bfloat16.
+
     Attributes:
         moments: all running state, by "momentum/<name>", "first/<name>" or "second/<name>".
         count: steps done, for AdamW's bias correction.
     """
 
-    def __init__(self, net: SmallNet, config: TrainConfig) -> None:
+    def __init__(self, net: SmallNet, config: TrainConfig, *, bf16: bool = True) -> None:
         self.count = 0
+        self._dtype = torch.bfloat16 if bf16 else torch.float32
         self.moments: dict[str, Tensor] = {}
         self._config = config
         self._inner, self._outer = _split(net, muon=config.muon_rate > 0)
@@ -65,7 +71,8 @@ class Optimizer:
     def _muon(self, p: Tensor, gradient: Tensor, momentum: Tensor, factor: float) -> None:
         rate = self._config.muon_rate * factor
         momentum.mul_(_MOMENTUM).add_(gradient)
-        direction = orthogonalised(gradient.add(momentum, alpha=_MOMENTUM).flatten(1))
+        matrix = gradient.add(momentum, alpha=_MOMENTUM).flatten(1)
+        direction = orthogonalised(matrix.to(self._dtype))
         tall = max(1.0, direction.shape[0] / direction.shape[1]) ** 0.5
         p.mul_(1 - rate * self._config.muon_weight_decay)
         p.add_(direction.to(p.dtype).view(p.shape), alpha=-rate * tall)
@@ -89,12 +96,11 @@ def orthogonalised(matrix: Tensor) -> Tensor:
         matrix: (rows, columns).
 
     Returns:
-        The same shape, bfloat16.
+        The same shape and precision; bfloat16 is precise enough.
     """
-    x = matrix.bfloat16()
-    if x.shape[0] > x.shape[1]:
-        return orthogonalised(x.T).T.contiguous()
-    x = x / (x.norm() + 1e-7)
+    if matrix.shape[0] > matrix.shape[1]:
+        return orthogonalised(matrix.T).T.contiguous()
+    x = matrix / (matrix.norm() + 1e-7)
     for _ in range(5):
         gram = x @ x.T
         x = 3.4445 * x + (-4.7750 * gram + 2.0315 * (gram @ gram)) @ x

@@ -149,7 +149,7 @@ class _Run:
         if config.second_view:
             attend_across(net)
         averages = Averages(net, config.ema_pictures, config.batch)
-        self.state = RunState(net, Optimizer(net, config), averages, progress)
+        self.state = RunState(net, Optimizer(net, config, bf16=self.bf16), averages, progress)
         if resume and (self.out / CHECKPOINT).exists():
             self.state.restore(self.out / CHECKPOINT, config.recipe(), self.pictures.sha256)
         if config.compile:
