@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from counterpoint.cli.app import main
 from counterpoint.matching import Calibration
 from support.painted_birds import write_birds
 from support.tiny_datasets import write_spair, write_willow
@@ -13,9 +14,9 @@ from support.tiny_datasets import write_spair, write_willow
 POINTS = ("--at", "170,110", "--at", "250,100")
 
 
-@pytest.fixture
-def birds(tmp_path):
-    return write_birds(tmp_path / "CUB", count=16)
+@pytest.fixture(scope="module")
+def birds(tmp_path_factory):
+    return write_birds(tmp_path_factory.mktemp("birds") / "CUB", count=16)
 
 
 @pytest.fixture
@@ -26,29 +27,29 @@ def pictures(tmp_path, photo):
     return tmp_path
 
 
-@pytest.fixture
-def calibration(run, birds, tmp_path):
+@pytest.fixture(scope="module")
+def calibration(birds, tmp_path_factory):
     """Fitted on painted birds, whose colours find themselves: only absent points are wrong."""
-    path = tmp_path / "rgb.json"
-    code, text, err = run(
-        "calibrate", "cub", "--data", birds, "--limit", "40", "--model", "rgb", "--out", path,
-        "--charts", tmp_path / "charts",
-    )  # fmt: skip
-    assert code == 0, err
-    assert "fitted on" in text
-    return path
+    place = tmp_path_factory.mktemp("calibration")
+    words = ["calibrate", "cub", "--data", birds, "--limit", 40, "--model", "rgb"]
+    words += ["--out", place / "rgb.json", "--charts", place / "charts"]
+    with pytest.raises(SystemExit) as stopped:
+        main([str(word) for word in words])
+    assert stopped.value.code == 0
+    return place / "rgb.json"
 
 
-def test_a_calibration_is_fitted_judged_and_noted(calibration, tmp_path):
+def test_a_calibration_is_fitted_judged_and_noted(calibration):
+    charts = calibration.parent / "charts"
     fitted = Calibration.load(calibration)
     note = fitted.note
     assert note.features.model == "rgb"
     assert "even birds" in note.dataset
     assert 0 < note.absent <= note.points - note.correct
-    assert sorted(p.name for p in (tmp_path / "charts").iterdir()) == [
+    assert sorted(p.name for p in charts.iterdir()) == [
         "confidence.json", "confidence.md", "reliability.png", "risk-coverage.png",
     ]  # fmt: skip
-    judged = json.loads((tmp_path / "charts" / "confidence.json").read_text())
+    judged = json.loads((charts / "confidence.json").read_text())
     assert "odd birds" in judged["dataset"]
     rows = {row["name"]: row for row in judged["rows"]}
     assert rows["calibrated"]["auroc_absent"]["value"] > 90  # no other square has its colour

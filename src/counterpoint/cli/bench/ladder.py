@@ -104,6 +104,7 @@ def ladder(
     settings, rungs = plan(
         backbone, options, _steps(backbone, options, steps, layers, draws, fuse, max_cycle)
     )
+    trust = _Trust(quiz, backbone, options, members, calibration)
     with console(quiet=json).status("reading") as status:
         climbed = run_ladder(
             quiz,
@@ -114,7 +115,7 @@ def ladder(
             seed=options.seed,
             tell=status.update,
         )
-        trusted = _trust(quiz, backbone, options, members, calibration, status.update)
+        trusted = trust.report(status.update)
     written = _write(climbed, trusted, place) if place else []
     _show(climbed, trusted, written, as_json=json)
     return 0
@@ -146,31 +147,39 @@ def _steps(
     )
 
 
-def _trust(
-    quiz: "Quiz",
-    backbone: "Backbone",
-    options: "Options",
-    members: int,
-    file: Path | None,
-    update: Callable[[str], None],
-) -> "TrustReport":
-    from counterpoint.benchmarks.accuracy.calibrate import (
-        Matching,
-        judge,
-        require_for,
-        shipped_for,
-        trust_report,
-    )
-    from counterpoint.benchmarks.accuracy.gallery import Gallery
-    from counterpoint.matching import Calibration
+class _Trust:
+    """What confidence is worth; a calibration is read before the long work begins.
 
-    matching = Matching(Gallery(backbone, options, quiz.course, members=members))
-    given = Calibration.load(file) if file else None
-    if given is not None:
-        require_for(given, matching)
-    judged = judge(quiz, matching, lambda done, of: update(f"confidence: {done} of {of} pairs"))
-    fitted = given or shipped_for(judged, matching)
-    return trust_report(quiz, judged, matching, fitted, seed=options.seed)
+    Raises:
+        BadInput: a calibration that is missing, or that needs what is not asked for.
+    """
+
+    def __init__(
+        self,
+        quiz: "Quiz",
+        backbone: "Backbone",
+        options: "Options",
+        members: int,
+        file: Path | None,
+    ) -> None:
+        from counterpoint.benchmarks.accuracy.calibrate import Matching, require_for
+        from counterpoint.benchmarks.accuracy.gallery import Gallery
+        from counterpoint.matching import Calibration
+
+        self._quiz, self._seed = quiz, options.seed
+        self._matching = Matching(Gallery(backbone, options, quiz.course, members=members))
+        self._given = Calibration.load(file) if file else None
+        if self._given is not None:
+            require_for(self._given, self._matching)
+
+    def report(self, update: Callable[[str], None]) -> "TrustReport":
+        """Every pair matched and judged."""
+        from counterpoint.benchmarks.accuracy.calibrate import judge, shipped_for, trust_report
+
+        quiz, matching = self._quiz, self._matching
+        judged = judge(quiz, matching, lambda done, of: update(f"confidence: {done} of {of} pairs"))
+        fitted = self._given or shipped_for(judged, matching)
+        return trust_report(quiz, judged, matching, fitted, seed=self._seed)
 
 
 def _write(climbed: "Ladder", trusted: "TrustReport", place: Path) -> list[Path]:
