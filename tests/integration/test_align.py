@@ -156,12 +156,25 @@ def test_bench_hpatches(run, tmp_path):
     assert "magsac" in shown
 
 
+def test_bench_hpatches_with_a_learned_detector(run, tmp_path):
+    root = write_hpatches(tmp_path / "sequences")
+    asked = ("bench", "hpatches", "--data", root, "--model", "rgb", "--protocol", "hpatches-exact")
+    folder = write_superpoint(tmp_path / "superpoint")
+    code, shown, said = run(*asked, "--keypoints", folder, "--no-controls", "--kind", "viewpoint")
+    assert code == 0, said
+    assert "Protocol hpatches-exact/superpoint-keypoints: HPatches, 1 of 108" in shown
+    code, _, said = run(*asked, "--keypoints", "superpoint")
+    assert (code, "superpoint" in said, said.count("\n")) == (2, True, 1)
+
+
 def test_bench_hpatches_bad_input(run, tmp_path):
     root = write_hpatches(tmp_path / "sequences")
     asked = ("bench", "hpatches", "--data", root, "--model", "rgb", "--no-controls")
     code, _, said = run(*asked, "--keypoints", "surf")
     assert code == 2
-    assert "expected --keypoints sift, grid or a folder of their files, got 'surf'" in said
+    assert (
+        "sift, grid, superpoint, aliked, disk, xfeat or a folder of their files, got 'surf'" in said
+    )
     (root / "v_wall/H_1_3").unlink()
     code, _, said = run(*asked)
     assert code == 2

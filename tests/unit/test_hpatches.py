@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from counterpoint.backbones import load
+from counterpoint.backbones.detectors import load_detector
 from counterpoint.benchmarks.datasets.hpatches import (
     LEFT_OUT,
     OTHERS,
@@ -33,6 +34,7 @@ from support.tiny_hpatches import (
     write_keypoints,
     write_sequence,
 )
+from support.tiny_superpoint import write_superpoint
 
 
 @pytest.fixture
@@ -365,6 +367,17 @@ def test_settings_follow_the_paper_by_family():
         Setting(protocol="hpatches")
     with pytest.raises(BadInput, match="key point"):
         Setting(count=0)
+
+
+def test_a_networks_key_points_are_looked_for_in_every_picture(root, tmp_path):
+    network = load_detector(str(write_superpoint(tmp_path / "superpoint")), device="cpu")
+    setting = Setting(protocol="hpatches-exact", keypoints=network, count=30)
+    assert setting.name == "hpatches-exact/superpoint-keypoints/30-points"
+    [wall] = read_hpatches(root, sequences=["v_wall"]).sequences
+    views = find_views(wall, setting)
+    found = [np.unique(network.detect(v.picture, 30).points_px, axis=0) for v in views]
+    assert all(np.array_equal(v.keypoints_px, f) for v, f in zip(views, found, strict=True))
+    assert 0 < len(views[0].keypoints_px) <= 30
 
 
 def test_files_without_a_detectors_name_carry_the_plain_protocol(root, tmp_path):

@@ -32,6 +32,7 @@ import numpy as np
 from jaxtyping import Float
 
 from counterpoint.backbones.base import Backbone
+from counterpoint.backbones.keypoints import KeyPointNetwork
 from counterpoint.benchmarks.datasets.hpatches import (
     OTHERS,
     Kind,
@@ -76,7 +77,8 @@ class Setting:
 
     Attributes:
         protocol: "hpatches-dift" or "hpatches-exact".
-        keypoints: "sift", "grid", or the folder of their files (`read_keypoints`).
+        keypoints: "sift", "grid", a network from `load_detector`, or the folder of their files
+            (`read_keypoints`).
         count: key points a picture, at most.
         metric: of the descriptors; None: "l2" for ADM, else "cosine".
         estimators: each a row of its own; empty: RANSAC for ADM, else least median of squares.
@@ -84,7 +86,7 @@ class Setting:
     """
 
     protocol: str = "hpatches-dift"
-    keypoints: str | Path = "sift"
+    keypoints: str | Path | KeyPointNetwork = "sift"
     count: int = MAX_KEYPOINTS
     metric: Metric | None = None
     estimators: tuple[Method, ...] = ()
@@ -101,9 +103,18 @@ class Setting:
             Robust(method=method, threshold_px=self.threshold_px)
 
     @property
+    def detector(self) -> Detector | KeyPointNetwork | None:
+        """What finds the key points; None: they come from files."""
+        if isinstance(self.keypoints, KeyPointNetwork):
+            return self.keypoints
+        return cast("Detector", self.keypoints) if self.keypoints in DETECTORS else None
+
+    @property
     def name(self) -> str:
         """The protocol's full name."""
-        changed = [f"{self.keypoints}-keypoints"] if self.keypoints in DETECTORS else []
+        found = self.detector
+        by = found.spec.family if isinstance(found, KeyPointNetwork) else found
+        changed = [f"{by}-keypoints"] if by else []
         changed += [f"{self.count}-points"] if self.count != MAX_KEYPOINTS else []
         changed += [f"{self.threshold_px:g}px"] if self.threshold_px != 3.0 else []
         return "/".join([self.protocol, *changed])
@@ -243,10 +254,11 @@ def find_views(sequence: PlanarSequence, setting: Setting) -> list[View]:
     views: list[View] = []
     for number in (1, *OTHERS):
         picture = sequence.picture(number)
-        if setting.keypoints in DETECTORS:
-            points = detect(picture, cast("Detector", setting.keypoints), setting.count)
+        if setting.detector is not None:
+            points = detect(picture, setting.detector, setting.count)
         else:
-            points = read_keypoints(setting.keypoints, sequence, number, picture, setting.count)
+            folder = cast("str | Path", setting.keypoints)
+            points = read_keypoints(folder, sequence, number, picture, setting.count)
         views.append(View(picture, np.unique(points, axis=0)))
     return views
 

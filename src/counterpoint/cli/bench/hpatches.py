@@ -11,6 +11,7 @@ from counterpoint.cli.bench.results import write_report
 from counterpoint.cli.common import DEFAULTS, ModelOptions, console, open_model, print_tables
 
 if TYPE_CHECKING:
+    from counterpoint.backbones.keypoints import KeyPointNetwork
     from counterpoint.benchmarks.planes.report import HPatchesReport
 
 
@@ -39,7 +40,8 @@ class Matching:
     """How pictures are matched.
 
     Attributes:
-        keypoints: sift, grid (the same in all pictures, so it favours no motion), or a folder of
+        keypoints: sift; grid (the same in all pictures, so it favours no motion); superpoint,
+            aliked, disk, xfeat, or a folder or file of such a network's weights; or a folder of
             files SEQUENCE/1.npz (or 1.ppm.superpoint) with "keypoints" (N, 2) and, if they have
             them, "scores".
         count: key points a picture, at most.
@@ -95,13 +97,12 @@ def hpatches(
         Write the tables here.
     """
     from counterpoint.benchmarks.datasets.hpatches import read_hpatches
-    from counterpoint.benchmarks.planes.hpatches import DETECTORS, Setting
+    from counterpoint.benchmarks.planes.hpatches import Setting
     from counterpoint.benchmarks.planes.report import hpatches_report, tables
 
-    points = matching.keypoints
     setting = Setting(
         protocol=protocol,
-        keypoints=points if points in DETECTORS else _folder(points),
+        keypoints=_keypoints(matching.keypoints, options.device),
         count=matching.count,
         metric=matching.metric,
         estimators=tuple(dict.fromkeys(matching.estimator or ())),
@@ -134,12 +135,23 @@ def hpatches(
     return 0
 
 
-def _folder(name: str) -> Path:
+def _keypoints(word: str, device: str | None) -> "str | Path | KeyPointNetwork":
+    """A detector's name, a network, or the folder of files."""
+    from counterpoint.backbones.detectors import DETECTORS as LEARNED
+    from counterpoint.backbones.detectors import detector_of, load_detector
+    from counterpoint.benchmarks.planes.hpatches import DETECTORS
     from counterpoint.errors import BadInput
 
-    folder = Path(name).expanduser()
+    if word in DETECTORS:
+        return word
+    if detector_of(word):
+        return load_detector(word, device=device)
+    folder = Path(word).expanduser()
     if not folder.is_dir():
-        raise BadInput(f"expected --keypoints sift, grid or a folder of their files, got {name!r}")
+        raise BadInput(
+            f"expected --keypoints {', '.join((*DETECTORS, *LEARNED))} or a folder of their files, "
+            f"got {word!r}"
+        )
     return folder
 
 
