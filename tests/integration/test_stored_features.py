@@ -275,6 +275,33 @@ def test_edits_equal_those_of_the_running_model(run, folder):
     assert drawn[0] == drawn[1]
 
 
+def test_matches_equal_those_of_the_running_model(run, folder):
+    making = ("--model", "small", "--size", "96x64", "--t", "20")
+    pictures = (folder / "source.png", folder / "targets/a.png", folder / "targets/b.png")
+    asked = ("match", *pictures, "--at", "90,80", "--at", "20,30", "--flip", "similarity")
+    _, ran, _ = run(*asked, *making, "--json")
+    places = (folder / "source.png", folder / "targets")
+    assert run("extract", *places, "--flip", "--out", folder / "f", *making)[0] == 0
+    code, stored, said = run(*asked, "--features", folder / "f", "--json")
+    assert code == 0, said
+    assert [one["alignment"]["flip"] for one in json.loads(stored)] == [False, True]
+    for one, other in zip(json.loads(stored), json.loads(ran), strict=True):
+        for mine, theirs in zip(*(o["matches"]["matches"] for o in (one, other)), strict=True):
+            assert mine["target_px"] == theirs["target_px"]
+            # Alone or in a batch, a network's sums differ in the last digits.
+            assert mine["similarity"] == pytest.approx(theirs["similarity"], abs=1e-5)
+    for more, reason in (
+        (("--members", "2"), "no --members with --features"),
+        (("--t", "50"), "expected no --t with --features"),
+    ):
+        code, out, said = run(*asked, "--features", folder / "f", *more)
+        assert (code, out) == (2, "")
+        assert reason in said
+    (folder / "f/targets/b.png.mirrored.safetensors").unlink()
+    code, _, said = run(*asked, "--features", folder / "f")
+    assert (code, "b.png" in said, said.count("\n")) == (2, True, 1)
+
+
 def test_edits_of_videos_with_stored_features(run, folder):
     clip = folder / "walk"
     clip.mkdir()

@@ -1,6 +1,7 @@
 """`counterpoint match`: the same points in other pictures."""
 
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -9,21 +10,22 @@ from cyclopts import Parameter
 from counterpoint.cli.common import (
     DEFAULTS,
     ModelOptions,
-    open_model,
     output_folder,
     parse_points,
     print_json,
 )
 from counterpoint.cli.match.show import Found, Shown, as_plain, draw, print_table
+from counterpoint.cli.sources import Running, open_source, refuse_making
 from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
-    from counterpoint.backbones.base import Backbone
+    from collections.abc import Iterator, Sequence
+
+    from counterpoint.cli.sources import Source
     from counterpoint.features import FeatureMap
     from counterpoint.geometry import Points
     from counterpoint.images import Picture
     from counterpoint.matching import Calibration, Match, Matches, PreparedMap
-    from counterpoint.options import Options
 
 Subpixel = Literal["argmax", "window", "grid-window"]
 Flip = Literal["similarity", "mutual"]
@@ -82,6 +84,7 @@ def match(
     mask: Annotated[list[Path] | None, Parameter(negative="", consume_multiple=True)] = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     out: Path | None = None,
+    features: Path | None = None,
     how: Matching = _PLAIN,
     options: ModelOptions = DEFAULTS,
 ) -> int:
@@ -107,6 +110,9 @@ def match(
     out
         A folder for pictures: matches (of a grid, the more confident half), and a heat map for
         each point given.
+    features
+        The folder of `extract`'s files for these pictures: no model is run. For --flip, with the
+        mirror images that `extract --flip` writes.
     """
     from counterpoint.geometry import grid_points, require_inside
     from counterpoint.images import load_picture
@@ -119,13 +125,16 @@ def match(
     chosen = grid_points(pictures[0].size_wh, grid) if points is None else points
     place = output_folder(out) if out else None
     calibration = _load(how)
-    views = _extract(open_model(options), pictures, mask or [], how, options)
+    if features is not None:
+        refuse_making(options)
+    maps = open_source(options, features, [source, *targets])
     results: list[dict[str, object]] = []
     accepted = 0
-    for number, picture in enumerate(pictures[1:], 1):
-        found = _find(views, number, chosen, how, sides, calibration)
+    for picture, views in zip(pictures[1:], _views(maps, pictures, mask or [], how), strict=True):
+        found = _find(views, chosen, how, sides, calibration)
         accepted += int(found.accepted.sum())
-        shown = Shown(pictures[0], picture, options.model, found, given=bool(at))
+        model = views.source.provenance.model
+        shown = Shown(pictures[0], picture, model, found, given=bool(at))
         written = draw(place, shown) if place else []
         if json:
             results.append(as_plain(shown, written))
@@ -138,49 +147,56 @@ def match(
 
 @dataclass(frozen=True, eq=False)
 class _Views:
-    """Prepared maps: of every picture, of every mirrored target, of every picture by member."""
+    """Prepared maps: of the source, of one target, of its mirror image, of both by member."""
 
-    plain: "list[PreparedMap]"
-    mirror: "list[PreparedMap]"
-    members: "list[list[PreparedMap]]"
+    source: "PreparedMap"
+    target: "PreparedMap"
+    mirror: "PreparedMap | None"
+    members: "list[tuple[PreparedMap, PreparedMap]]"
 
 
-def _extract(
-    backbone: "Backbone",
-    pictures: "list[Picture]",
-    masks: list[Path],
-    how: How,
-    options: "Options",
-) -> _Views:
+def _views(
+    maps: "Source", pictures: "list[Picture]", masks: list[Path], how: How
+) -> "Iterator[_Views]":
+    """The source with each target in turn; of the targets' maps a batch is in memory."""
     from counterpoint.matching import PreparedMap, mirrored, unmirrored
 
-    if how.members and backbone.spec.t is None:
-        raise BadInput(
-            f"expected a model that sees noise for --members, {backbone.spec.name} sees none"
+    targets = pictures[1:]
+    if masks and len(masks) != len(targets):
+        raise BadInput(f"expected a mask for each of {len(targets)} targets, got {len(masks)}")
+    every = [one.stream(pictures) for one in (maps, *_members(maps, how))]
+    sources = [PreparedMap(next(stream)) for stream in every]
+    turned = maps.stream([mirrored(one) for one in targets]) if how.flip else repeat(None)
+    each = zip(zip(*every, strict=True), turned, masks or repeat(None), strict=False)
+    for found, mirror, mask in each:
+        target, *others = (PreparedMap(_masked(fmap, mask)) for fmap in found)
+        yield _Views(
+            sources[0],
+            target,
+            None if mirror is None else PreparedMap(_masked(unmirrored(mirror), mask)),
+            list(zip(sources[1:], others, strict=True)),
         )
 
-    def prepared(options: "Options") -> "list[PreparedMap]":
-        source, *targets = backbone.extract(pictures, options)
-        return [PreparedMap(fmap) for fmap in (source, *_masked(targets, masks))]
 
-    plain = prepared(options)
-    mirror: list[PreparedMap] = []
-    if how.flip:
-        turned = backbone.extract([mirrored(picture) for picture in pictures[1:]], options)
-        mirror = [PreparedMap(f) for f in _masked([unmirrored(f) for f in turned], masks)]
-    members = [
-        prepared(options.but(ensemble=1, seed=options.seed + 1 + i)) for i in range(how.members)
-    ]
-    return _Views(plain, mirror, members)
+def _members(maps: "Source", how: How) -> "Sequence[Source]":
+    """The same features from single draws of noise, each its own."""
+    if not how.members:
+        return ()
+    if not isinstance(maps, Running):
+        raise BadInput("expected no --members with --features, whose files have their draws")
+    model, options = maps.model, maps.options
+    if model.spec.t is None:
+        raise BadInput(
+            f"expected a model that sees noise for --members, {model.spec.name} sees none"
+        )
+    seeds = range(options.seed + 1, options.seed + 1 + how.members)
+    return [Running(model, options.but(ensemble=1, seed=seed)) for seed in seeds]
 
 
-def _masked(fmaps: "list[FeatureMap]", masks: list[Path]) -> "list[FeatureMap]":
+def _masked(fmap: "FeatureMap", mask: Path | None) -> "FeatureMap":
     from counterpoint.images import load_mask
 
-    if masks and len(masks) != len(fmaps):
-        raise BadInput(f"expected a mask for each of {len(fmaps)} targets, got {len(masks)}")
-    pairs = zip(fmaps, masks, strict=True) if masks else []
-    return [fmap.masked(load_mask(path)) for fmap, path in pairs] or fmaps
+    return fmap if mask is None else fmap.masked(load_mask(mask))
 
 
 def _sides(how: How, points: int) -> list[tuple[int, int]]:
@@ -204,7 +220,6 @@ def _sides(how: How, points: int) -> list[tuple[int, int]]:
 
 def _find(
     views: _Views,
-    number: int,
     points_px: "Points",
     how: How,
     sides: list[tuple[int, int]],
@@ -213,16 +228,15 @@ def _find(
     """Matches in one target, with what confidence there is, and which of them count."""
     from counterpoint.matching import align_target, match, spread_px, swap_sides
 
-    source, target = views.plain[0], views.plain[number]
+    source, target = views.source, views.target
     alignment, asked_px = None, points_px
-    if how.flip:
-        mirror = views.mirror[number - 1]
-        alignment = align_target(source, target, mirror, how.flip)
+    if how.flip and views.mirror:
+        alignment = align_target(source, target, views.mirror, how.flip)
         if alignment.flip:
-            target, asked_px = mirror, swap_sides(points_px, sides)
+            target, asked_px = views.mirror, swap_sides(points_px, sides)
     matches = match(source, target, asked_px, subpixel=how.subpixel, calibration=None)
     if views.members:
-        sources, targets = ([maps[i] for maps in views.members] for i in (0, number))
+        sources, targets = (list(maps) for maps in zip(*views.members, strict=True))
         spread = spread_px(sources, targets, asked_px, matches.target_px)
         matches = replace(matches, disagreement_px=spread)
     fitted = calibration or _shipped(source, target, matches, how)
