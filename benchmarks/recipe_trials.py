@@ -94,6 +94,7 @@ TRIALS: dict[str, tuple[dict[str, Any], dict[str, Any], *tuple[str, ...]]] = {
     "cosine, jitter": (COSINE, {}, "jitter"),
     "cosine, animals only": (COSINE, {"below_wnid": "n026"}),
     "cosine, two layers a level": (COSINE | {"layers": 2}, {}),
+    "cosine, 96 px": (COSINE | {"train_size_px": 96}, {}),
     "cosine, t 20 to 700": (COSINE, {"t_high": 700}),
     "cosine, t 20 to 300": (COSINE, {"t_high": 300}),
     "cosine, U-ViT": (COSINE | UVIT, {}, "U-ViT"),
@@ -102,10 +103,10 @@ TRIALS: dict[str, tuple[dict[str, Any], dict[str, Any], *tuple[str, ...]]] = {
 }
 
 
-def configuration(name: str) -> TrainConfig:
+def configuration(name: str, *, compiled: bool) -> TrainConfig:
     """A trial's recipe."""
     of_net, of_recipe, *_ = TRIALS[name]
-    return FIRST.but(net=replace(FIRST.net, **of_net), compile=True, **of_recipe)
+    return FIRST.but(net=replace(FIRST.net, **of_net), compile=compiled, **of_recipe)
 
 
 def pictures_in(config: TrainConfig, data: Path, seconds: float) -> int:
@@ -134,10 +135,16 @@ def scores(weights: Path, benchmark: CubCrops, reader: type[Small]) -> dict[str,
 
 
 def run(
-    name: str, data: Path, benchmark: CubCrops, seconds: float, keep: Path | None
+    name: str,
+    data: Path,
+    benchmark: CubCrops,
+    seconds: float,
+    keep: Path | None,
+    *,
+    compiled: bool,
 ) -> dict[str, Any]:
     """Train and score one trial; keep its weights in a folder if there is one."""
-    config, experiments = configuration(name), TRIALS[name][2:]
+    config, experiments = configuration(name, compiled=compiled), TRIALS[name][2:]
     with experiment(experiments) as reader:
         pictures = pictures_in(config, data, seconds)
         losses: list[float] = []
@@ -183,6 +190,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/small-trials.jsonl"))
     parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--only", nargs="*", default=list(TRIALS))
+    parser.add_argument("--eager", action="store_true", help="without torch.compile")
     parser.add_argument("--keep", type=Path, help="folder for the trials' weights")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     args = parser.parse_args()
@@ -196,7 +204,8 @@ def main() -> None:
         print(f"same position {score_prior(benchmark).pck.per_point:.1f}")
         for name in args.only:
             if name not in {entry["trial"] for entry in done}:
-                done.append(run(name, args.data, benchmark, args.seconds, args.keep))
+                how = args.seconds, args.keep
+                done.append(run(name, args.data, benchmark, *how, compiled=not args.eager))
                 with args.out.open("a") as file:
                     file.write(json.dumps(done[-1]) + "\n")
                 print(summary(done[-1]), flush=True)

@@ -36,7 +36,7 @@ class Purpose:
             views: views of one scene, as align, scene and edit --across views; annotate: what
             annotate looks at, large pictures shrunk, with --boxes squares around things; track:
             what track looks at, frames of a short side of 480.
-        flip: mirror images too, for annotate --flip and edit --mirror.
+        flip: mirror images too, for match and annotate --flip and for edit --mirror.
         boxes: annotation files with boxes of the things in the pictures: of the targets, and the
             references themselves.
         box_scale: as in annotate.
