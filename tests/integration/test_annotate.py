@@ -307,7 +307,7 @@ def test_bad_requests(run, toys):
     changed(toys, lambda d: d.update(annotations=[]))
     assert "found none (boxes alone say too little" in told(refs="bad.json")
     changed(toys, lambda d: d.update(images=d["images"][:3]))
-    assert "expected TARGETS, or pictures without annotations" in told(refs="bad.json")
+    assert "expected targets, or pictures without annotations" in told(refs="bad.json")
     assert "expected pictures at" in told(toys / "out.d*")
     changed(toys, lambda d: d.update(images=d["images"][:4]))
     (toys / "few.json").write_text((toys / "bad.json").read_text())

@@ -7,18 +7,16 @@ from typing import Any
 
 from counterpoint.annotations import (
     Annotations,
-    ImageEntry,
-    find_picture,
     read_annotations,
     write_annotations,
 )
 from counterpoint.api.extracting import opened
 from counterpoint.backbones.base import Backbone
-from counterpoint.errors import BadInput, ImageError
-from counterpoint.files import absolute
-from counterpoint.images import Picture, find_pictures, load_picture
+from counterpoint.errors import BadInput
+from counterpoint.images import load_picture
 from counterpoint.tasks.annotation.annotator import Annotator, Transfer
 from counterpoint.tasks.annotation.results import ByName, Result, collect, review_rows, things_of
+from counterpoint.tasks.annotation.targets import Target, find_targets, picture_loader
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,57 +93,28 @@ def annotate(
     if not folder.is_dir():
         raise BadInput(f"expected the folder of the references' pictures, got {folder}")
 
-    def load(image: ImageEntry) -> Picture:
-        path = find_picture(folder, image.file_name)
-        if path is None:
-            raise ImageError(f"expected the picture {image.file_name} below {folder}, found none")
-        return load_picture(path)
-
-    chosen = _targets(given, targets, folder)
+    chosen = find_targets(given, targets or (), folder)
     backbone, settings = opened(model, options)
-    annotator = Annotator(given, load, backbone, settings, how or Transfer(crop=places is not None))
+    annotator = Annotator(
+        given, picture_loader(folder), backbone, settings, how or Transfer(crop=places is not None)
+    )
     known = None if places is None else (places, ByName(places))
-    results = [_one(annotator, name, path, given, known) for name, path in chosen.items()]
+    results = [_one(annotator, name, target, given, known) for name, target in chosen.items()]
     return Annotated(given, tuple(results))
 
 
 def _one(
     annotator: Annotator,
     name: str,
-    path: Path,
+    target: Target,
     given: Annotations,
     boxes: tuple[Annotations, ByName] | None,
 ) -> Result:
-    picture, things = load_picture(path), None
+    picture, things = load_picture(target.path), None
     if boxes is not None:
         image = boxes[1].find(name)
         if image is None:
             raise BadInput(f"expected boxes of {name}, found none")
         things = things_of(boxes[0], given, image)
     found = annotator.annotate(picture, things)
-    return Result(name, picture.size_wh, tuple(found), ByName(given).find(name))
-
-
-def _targets(
-    given: Annotations, targets: Sequence[str | Path] | None, folder: Path
-) -> dict[str, Path]:
-    """The targets by name, below the references' folder where they lie there."""
-    annotated = {one.image_id for one in given.instances}
-    named = [(one.id in annotated, find_picture(folder, one.file_name)) for one in given.images]
-    references = {absolute(path) for known, path in named if path and known}
-    if targets is None:
-        paths = [path for known, path in named if path and not known]
-    else:
-        paths = [path for place in targets for path in find_pictures([Path(place)])]
-    found: dict[str, Path] = {}
-    root = absolute(folder)
-    for path in dict.fromkeys(map(absolute, paths)):
-        if path in references:
-            continue
-        name = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-        if name in found:
-            raise BadInput(f"expected targets of different names, got {found[name]} and {path}")
-        found[name] = path
-    if not found:
-        raise BadInput("expected targets, or pictures without annotations in the file, found none")
-    return found
+    return Result(name, picture.size_wh, tuple(found), target.image)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from cyclopts import Parameter
 
 from counterpoint.cli.annotate.report import print_summary, summarise
-from counterpoint.cli.annotate.targets import find_targets, picture_loader
 from counterpoint.cli.common import (
     DEFAULTS,
     ModelOptions,
@@ -24,13 +23,13 @@ from counterpoint.errors import BadInput, ImageError
 if TYPE_CHECKING:
     from counterpoint.annotations import Annotations
     from counterpoint.annotations.model import Box
-    from counterpoint.cli.annotate.targets import Target
     from counterpoint.images import Picture
     from counterpoint.options import Options
     from counterpoint.tasks.annotation.annotator import Annotator, Found
     from counterpoint.tasks.annotation.journal import Journal
     from counterpoint.tasks.annotation.results import Result
     from counterpoint.tasks.annotation.score import Score
+    from counterpoint.tasks.annotation.targets import Target
 
 FormatName = Literal["coco", "label-studio", "cvat"]
 
@@ -243,6 +242,7 @@ def _prepare(
     from counterpoint.cli.annotate.features import open_extractor
     from counterpoint.tasks.annotation.annotator import Annotator, Transfer
     from counterpoint.tasks.annotation.journal import Journal
+    from counterpoint.tasks.annotation.targets import find_targets, picture_loader
 
     if not images.is_dir():
         raise BadInput(f"expected the folder of the references' pictures as --images, got {images}")
