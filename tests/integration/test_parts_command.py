@@ -139,12 +139,24 @@ def test_masks(run, herd, tmp_path):
 def test_stored_features(run, herd, tmp_path):
     run("extract", herd, "--out", tmp_path / "features", *SMALL)
     asked = ("parts", herd, "--k", 2, "--features", tmp_path / "features")
-    code, _, _ = run(*asked, "--out", tmp_path / "a", "--model", "none-is-loaded")
-    assert code == 0
+    code, shown, _ = run(*asked, "--out", tmp_path / "a", "--json")
+    assert (code, json.loads(shown)["model"]) == (0, "rgb")
     run("parts", herd, "--k", 2, "--out", tmp_path / "b", *SMALL)
     for i in range(3):
         a, b = (opened(tmp_path / f"{place}/labels/{i}.png")[0] for place in "ab")
         assert np.array_equal(a, b)
+    # What was fitted to files labels pictures by the model that made them, and the other way.
+    fitted = ("--fitted", tmp_path / "a/parts.safetensors")
+    code, _, said = run("parts", herd, *fitted, "--out", tmp_path / "c")
+    assert code == 0, said
+    code, _, said = run(*asked[:2], *asked[4:], *fitted, "--out", tmp_path / "d")
+    assert code == 0, said
+    for i in range(3):
+        a, c, d = (opened(tmp_path / f"{place}/labels/{i}.png")[0] for place in "acd")
+        assert np.array_equal(a, c)
+        assert np.array_equal(a, d)
+    code, _, said = run(*asked, "--out", tmp_path / "a", "--model", "sift")
+    assert (code, "expected no --model with --features" in said) == (2, True)
     Image.fromarray(beast(1)[0]).save(herd / "0.png")
     code, _, said = run(*asked, "--out", tmp_path / "a")
     assert (code, "is of another picture than" in said) == (2, True)

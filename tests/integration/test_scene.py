@@ -144,8 +144,14 @@ def test_stored_features(run, corner, tmp_path):
     stored = tmp_path / "features"
     code, _, _ = run("extract", corner, "--out", stored, "--model", "rgb", "--size", 64)
     asked = ("scene", corner, "--out", tmp_path / "out", "--count", 50, "--features", stored)
-    code, shown, _ = run(*asked, "--model", "no-such-model")
+    _, shown, _ = run(*asked)
     assert "4 views, 6 pairs" in shown
+    assert json.loads((tmp_path / "out/scene.json").read_text())["model"] == "rgb"
+    pair = [corner / f"view{i}.png" for i in range(2)]
+    _, shown, _ = run("align", *pair, "--features", stored, "--count", 50, "--json")
+    assert json.loads(shown)["model"] == "rgb"
+    code, _, said = run(*asked, "--model", "sift")
+    assert (code, "expected no --model with --features" in said) == (2, True)
     code, _, said = run(*asked[:-1], tmp_path / "nowhere")
     assert (code, "expected a folder of feature files" in said) == (2, True)
 

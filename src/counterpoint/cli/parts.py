@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from counterpoint.features import FeatureMap
     from counterpoint.images import Picture
     from counterpoint.options import Options
+    from counterpoint.provenance import Provenance
     from counterpoint.tasks.parts.segmentation import PartModel, Segmenting
 
 MODEL_FILE, RESULT_FILE, SHEET_FILE = "parts.safetensors", "parts.json", "contact.jpg"
@@ -118,14 +119,15 @@ def parts(
     shots = open_shots(list(pictures), mask or [], video=video)
     given = load_parts(fitted) if fitted else None
     chosen = _options_of(given[1], options) if given else options
-    source = open_source(chosen, features, getattr(shots, "paths", []))
+    asked = options if features else chosen
+    source = open_source(asked, features, getattr(shots, "paths", []))
     kept: dict[int, FeatureMap] = {}
     model = given[0] if given else _fit(shots, source, settings, finding.sample, kept)
     job = _Job(shots, source, model, place, all_parts, kept)
     job.run(fps)
     if not given:
-        model.save(place / MODEL_FILE, {"options": _plain(chosen)})
-    result = job.result(chosen.model, fitted)
+        model.save(place / MODEL_FILE, _remade(model.provenance) if features else _note(chosen))
+    result = job.result(model.provenance.model, fitted)
     write_text(place / RESULT_FILE, dumps(result, indent=1) + "\n")
     if json:
         print_json(result)
@@ -134,10 +136,22 @@ def parts(
     return 1 if shots.skipped or not any(entry["parts"] for entry in result["pictures"]) else 0
 
 
-def _plain(options: "Options") -> dict[str, Any]:
+def _note(options: "Options") -> dict[str, Any]:
     """Options as plain JSON; where and how precisely is of the machine, not of the features."""
     entries = {name: value for name, value in asdict(options).items() if value is not None}
-    return {name: value for name, value in entries.items() if name not in ("device", "dtype")}
+    kept = {name: value for name, value in entries.items() if name not in ("device", "dtype")}
+    return {"options": kept}
+
+
+def _remade(made: "Provenance") -> dict[str, Any]:
+    """Options that make features as stored ones were made; none of a fusion, whose taps are one."""
+    if made.parts:
+        return {}
+    known: dict[str, Any] = {"tap": made.tap, "size": made.size_wh, "prompt": made.prompt or None}
+    if made.timesteps:
+        known |= {"t": made.timesteps, "ensemble": made.ensemble, "seed": made.seed}
+        known |= {"noise": made.noise or "added"}
+    return _note(DEFAULTS.but(model=made.model, combine=made.combine, fit=made.fit, **known))
 
 
 def _options_of(note: dict[str, Any], given: "Options") -> "Options":

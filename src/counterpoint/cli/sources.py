@@ -97,9 +97,14 @@ class Stored:
 
 
 def open_source(options: "Options", features: Path | None, paths: list[Path]) -> "Source":
-    """The files below ``features``, or where none is given the model that the options name."""
+    """The files below ``features``, or where none is given the model that the options name.
+
+    Raises:
+        BadInput: no folder of files; options that say how features are made, beside files.
+    """
     if features is None:
         return Running(open_model(options), options)
+    refuse_making(options, seed=True)
     return Stored(feature_folder(features, paths), options.device)
 
 

@@ -15,7 +15,7 @@ from counterpoint.cli.common import (
     print_json,
 )
 from counterpoint.cli.match.show import Found, Shown, as_plain, draw, print_table
-from counterpoint.cli.sources import Running, open_source, refuse_making
+from counterpoint.cli.sources import Running, open_source
 from counterpoint.errors import BadInput
 
 if TYPE_CHECKING:
@@ -125,8 +125,6 @@ def match(
     chosen = grid_points(pictures[0].size_wh, grid) if points is None else points
     place = output_folder(out) if out else None
     calibration = _load(how)
-    if features is not None:
-        refuse_making(options)
     maps = open_source(options, features, [source, *targets])
     results: list[dict[str, object]] = []
     accepted = 0

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from counterpoint.options import Options
     from counterpoint.tasks.scenes.homography import Estimate, NoEstimate
 
-DRAWN = 120
-"""Matches in the picture of the inliers, at most."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
@@ -101,7 +98,7 @@ def align(
     found = _fit(matches, fitting, cameras)
     written = _draw(place, pictures, matches, found) if place else []
     exported = _export(place, seen, matches, found, fitting, export) if place and export else []
-    result = _result(pictures, options.model, seen, matches, found, fitting, written)
+    result = _result(pictures, seen, matches, found, fitting, written)
     result["exported"] = [str(path) for path in exported]
     if json:
         print_json(result)
@@ -167,13 +164,12 @@ def _match(seen: tuple[Seen, Seen], matching: Matching) -> "Matches":
 def _fit(
     matches: "Matches", fitting: Fitting, cameras: "tuple[np.ndarray, np.ndarray] | None"
 ) -> "Estimate | NoEstimate":
-    from counterpoint.tasks.scenes.homography import Robust, estimate, supported
+    from counterpoint.tasks.scenes.homography import Robust
+    from counterpoint.tasks.scenes.views import relate
 
     ends = matches.source_px, matches.target_px
     robust = Robust(method=fitting.estimator, threshold_px=fitting.threshold)
-    found = estimate(*ends, fitting.relation, robust, cameras=cameras)
-    wh, threshold = matches.target_size_wh, fitting.threshold
-    return supported(found, *ends, wh, threshold, cameras=cameras)
+    return relate(*ends, matches.target_size_wh, fitting.relation, robust, cameras=cameras)
 
 
 def _export(
@@ -217,27 +213,21 @@ def _draw(
     matches: "Matches",
     found: "Estimate | NoEstimate",
 ) -> list[Path]:
-    import numpy as np
+    from counterpoint.api.aligning import Aligned
+    from counterpoint.plots import save_png
 
-    from counterpoint.plots import draw_matches, save_png
-    from counterpoint.tasks.scenes.homography import NoEstimate, overlay
-
-    if isinstance(found, NoEstimate):
+    aligned = Aligned(*pictures, matches, found)
+    if aligned.matrix is None:
         return []
-    agreeing = matches.select(found.inliers)
-    evenly = np.linspace(0, len(agreeing) - 1, min(DRAWN, len(agreeing))).astype(int)
     stem = f"{Path(pictures[0].name).stem}--{Path(pictures[1].name).stem}"
-    drawing = draw_matches(*pictures, agreeing.select(evenly))
-    written = [save_png(drawing, place / f"{stem}.inliers.png")]
+    written = [save_png(aligned.draw(), place / f"{stem}.inliers.png")]
     if found.relation == "homography":
-        laid_over = overlay(*pictures, found.matrix)
-        written.append(save_png(laid_over.rgb, place / f"{stem}.overlay.png"))
+        written.append(save_png(aligned.overlay().rgb, place / f"{stem}.overlay.png"))
     return written
 
 
 def _result(
     pictures: "tuple[Picture, Picture]",
-    model: str,
     seen: tuple[Seen, Seen],
     matches: "Matches",
     found: "Estimate | NoEstimate",
@@ -250,7 +240,7 @@ def _result(
     return {
         "source": pictures[0].name,
         "target": pictures[1].name,
-        "model": model,
+        "model": seen[0].fmap.provenance.model,
         "keypoints": [None if one.points is None else len(one.points) for one in seen],
         "matches": len(matches),
         "inliers": 0 if none else found.support,

@@ -135,7 +135,7 @@ def scene(
         cameras.camera_model,
     )
     result: dict[str, Any] = {
-        "model": options.model,
+        "model": work.model,
         "image_path": str(root),
         "views": work.described(),
         "pairs": [work.summary(pair) for pair in work.pairs],
@@ -164,7 +164,14 @@ def _chosen_pairs(pairs: str, window: int, names: Sequence[str]) -> "list[Pair]"
 
 
 class _Work:
-    """Sees every picture once, then matches pairs of what was seen."""
+    """Sees every picture once, then matches pairs of what was seen.
+
+    Attributes:
+        views: what was seen, in the pictures' order.
+        paths: of the same pictures.
+        pairs: what was matched.
+        model: whose features they are; of stored ones, what their files say.
+    """
 
     def __init__(
         self,
@@ -183,6 +190,7 @@ class _Work:
         self._matching, self._relating, self._cameras = matching, relating, cameras
         self._finder = KeyPointFinder(matching, shots.count, device)
         self._maps: list[FeatureMap] = []
+        self.model = ""
         self.views: list[View] = []
         self.paths: list[Path] = []
         self.pairs: list[ViewPair] = []
@@ -198,6 +206,7 @@ class _Work:
             while batch := list(islice(shots, BATCH)):
                 maps = source.stream([shot.picture for shot in batch])
                 for shot, fmap in zip(batch, maps, strict=True):
+                    self.model = fmap.provenance.model
                     found = self._finder.find(shot.picture, shot.index)
                     self.views.append(view_of(self._names[shot.index], fmap, found))
                     self.paths.append(self._shots.paths[shot.index])
