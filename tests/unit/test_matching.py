@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -144,9 +145,29 @@ def test_pruning_changes_nothing(placing, channels, seed, leave_out):
     scores = ready.scores(vectors)
     centres = torch.from_numpy(random_points(seed, target.image_size_wh, 5)).long()
     away = exact.Disc(centres, 0.3 * max(target.image_size_wh)) if leave_out else None
-    pruned, every = (exact.best_pixels(ready, scores, away, prune=prune) for prune in (True, False))
-    assert torch.equal(pruned[0], every[0])
-    assert torch.equal(pruned[1], every[1])
+    found = [exact.best_pixels(ready, scores, away)]
+    for cost in (0, 10**9):  # every tile, one by one; the whole picture, row by row
+        with patch.multiple(exact, _LOOK_UP=cost, _OUT_OF_ROW=cost):
+            found.append(exact.best_pixels(ready, scores, away, prune=False))
+    for other in found[1:]:
+        assert torch.equal(found[0][0], other[0])
+        assert torch.equal(found[0][1], other[1])
+
+
+def test_a_plain_picture_is_gone_through_row_by_row(monkeypatch):
+    """Of pixels that are all alike it is the first; margins and masks hold there, too."""
+    gone = []
+    whole = exact._pictures_best
+    monkeypatch.setattr(exact, "_pictures_best", lambda *a: (gone.append(len(a[2])), whole(*a))[1])
+    valid = torch.ones(30, 40, dtype=torch.bool)
+    valid[:12] = False
+    plain = FeatureMap(torch.ones(3, 30, 40), image_size_wh=(40, 30))
+    source = random_map(0, (40, 30), (40, 30), 3)
+    for target, first in ((plain, (0, 0)), (plain.masked(valid.numpy()), (0, 12))):
+        found = match(source, target, random_points(1, (40, 30), 4), cycle=False)
+        assert (found.target_px == first).all()
+        assert np.abs(found.margin).max() < 1e-6
+    assert gone == [4, 4, 4, 4]  # for the best pixels, and for their rivals
 
 
 @few

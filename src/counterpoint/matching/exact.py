@@ -10,7 +10,8 @@ and one for cells that are not:
 - ``cos(p) <= sqrt(c'U^-1 c)``, the length of the projection of s on the span of the u_i.
 
 Only the tiles of the picture whose bounds reach the best cosine seen are evaluated, in float64
-where the device has it. Nothing here is approximate.
+where the device has it. Where that would be most of them (plain surfaces, grids as fine as the
+picture) the picture is gone through row by row. Nothing here is approximate.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,6 +23,12 @@ from torch import Tensor
 
 from counterpoint.matching.prepared import PreparedMap
 from counterpoint.matching.tables import BLOCK, SLACK, Axis
+
+_LOOK_UP = 32
+"""So many pixels in a row cost what it takes to look at a tile at all."""
+
+_OUT_OF_ROW = 3
+"""A pixel of a tile costs so many in a row."""
 
 
 @dataclass(frozen=True)
@@ -66,14 +73,21 @@ def best_pixels(
     likely = _likely(ready, cosines, bounds, away).argmax(dim=1)
     seen, _ = _tiles_best(ready, scores, every, likely, away)
     reach = (seen - SLACK).clamp(min=-2) if prune else torch.full_like(seen, -2)
-    query, tile = (bounds >= reach[:, None]).nonzero(as_tuple=True)
+    reaches = bounds >= reach[:, None]
+    (x, y), (w, h) = ready.axes, ready.size_wh
+    whole = reaches.sum(dim=1) * _LOOK_UP > w * h
+    query, tile = (reaches & ~whole[:, None]).nonzero(as_tuple=True)
     reaching = _reaching(ready, cosines, query, tile, reach)
     query, tile = query[reaching], tile[reaching]
+    tile_cost = _LOOK_UP + _OUT_OF_ROW * x.longest_px * y.longest_px
+    whole |= torch.bincount(query, minlength=len(every)) * tile_cost > w * h
+    query, tile = query[~whole[query]], tile[~whole[query]]
     cosine, pixel = _tiles_best(ready, scores, query, tile, away)
     best = torch.full_like(seen, -torch.inf).scatter_reduce(0, query, cosine, "amax")
-    w, h = ready.size_wh
     pixel = torch.where(cosine == best[query], pixel, w * h)
     first = torch.full_like(every, w * h).scatter_reduce(0, query, pixel, "amin")
+    if bool(whole.any()):
+        best[whole], first[whole] = _pictures_best(ready, scores, every[whole], away)
     return best.clamp(-1, 1), torch.stack([first % w, first // w], dim=1)
 
 
@@ -215,18 +229,64 @@ def _tile_cosines(
     return torch.lerp(top, bottom, fy) * norms
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of the picture, and one over the norms there."""
+
+    rows: Int[Tensor, " some"]
+    norms: Float[Tensor, "some width"]
+
+    def cosines(
+        self, ready: PreparedMap, scores: Float[Tensor, "rows columns"]
+    ) -> Float[Tensor, "some width"]:
+        """Of one query; -inf where a pixel is not valid."""
+        x, y = ready.axes
+        low, high, fraction = y.low[self.rows], y.high[self.rows], y.fraction[self.rows, None]
+        first = int(low[0])
+        cells = scores[first : int(high[-1]) + 1].to(x.fraction)
+        along = torch.lerp(cells[:, x.low], cells[:, x.high], x.fraction)
+        cosines = torch.lerp(along[low - first], along[high - first], fraction) * self.norms
+        if ready.valid is not None:
+            cosines = cosines.masked_fill(~ready.pixel_valid[self.rows], -torch.inf)
+        return cosines
+
+
+def _blocks_of_rows(ready: PreparedMap) -> Iterator[_Rows]:
+    """The picture from above, some rows at a time."""
+    y, (w, h) = ready.axes[1], ready.size_wh
+    device = ready.device
+    every = torch.arange(w, device=device)
+    for rows in torch.arange(h, device=device).split(max(1, BLOCK // w)):
+        low, high, fraction = y.low[rows, None], y.high[rows, None], y.fraction[rows, None, None]
+        yield _Rows(rows, ready.norms.inverse((low, high), every, fraction)[:, 0])
+
+
+def _pictures_best(
+    ready: PreparedMap,
+    scores: Float[Tensor, "queries rows columns"],
+    query: Int[Tensor, " some"],
+    away: "Disc | None",
+) -> tuple[Float[Tensor, " some"], Int[Tensor, " some"]]:
+    """Of some queries: the best cosine of the whole picture and its pixel, counted row by row."""
+    width = ready.size_wh[0]
+    best = torch.full((len(query),), -torch.inf, dtype=ready.fine, device=ready.device)
+    first = torch.zeros_like(query)
+    for block in _blocks_of_rows(ready):
+        for i, one in enumerate(query.tolist()):
+            cosines = block.cosines(ready, scores[one])
+            if away is not None:
+                every = torch.arange(width, device=ready.device)
+                hidden = away.holds(query[i : i + 1], every[None], block.rows[None])[0]
+                cosines = cosines.masked_fill(hidden, -torch.inf)
+            value, where = cosines.flatten().max(dim=0)
+            if value > best[i]:
+                best[i], first[i] = value, block.rows[0] * width + where
+    return best, first
+
+
 def picture_rows(
     ready: PreparedMap, scores: Float[Tensor, "rows columns"]
 ) -> Iterator[Float[Tensor, "some width"]]:
     """Every pixel's cosine for one query, some of the picture's rows at a time, float32."""
-    (x, y), (w, h) = ready.axes, ready.size_wh
-    scores = scores.to(x.fraction)
-    along = torch.lerp(scores[:, x.low], scores[:, x.high], x.fraction)
-    every = torch.arange(w, device=scores.device)
-    for rows in torch.arange(h, device=scores.device).split(max(1, BLOCK // w)):
-        low, high, fy = y.low[rows], y.high[rows], y.fraction[rows, None]
-        norms = ready.norms.inverse((low[:, None], high[:, None]), every, fy[:, :, None])[:, 0]
-        cosines = torch.lerp(along[low], along[high], fy) * norms
-        if ready.valid is not None:
-            cosines = cosines.masked_fill(~ready.pixel_valid[rows], -1)
-        yield cosines.clamp(-1, 1).float()
+    for block in _blocks_of_rows(ready):
+        yield block.cosines(ready, scores).clamp(-1, 1).float()
