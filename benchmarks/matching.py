@@ -13,8 +13,8 @@ during its first call, above what it held before (on Linux).
 - ``match``: with the way back, so both directions.
 - ``match, prepared maps``: the last on maps prepared beforehand.
 
-``--features smooth`` has neighbouring cells alike, as networks' are; ``noise`` is white noise,
-where bounds are at their loosest.
+``--features smooth`` has neighbouring cells alike, as networks' are; ``noise`` is white noise;
+``plain`` is a target that is the same everywhere, where no bound leaves anything out.
 """
 
 import argparse
@@ -126,6 +126,9 @@ def make_features(kind: str, channels: int, grid: int, seed: int = 0) -> list[np
         first, other = (
             F.avg_pool2d(F.pad(m[None], [2] * 4, "circular"), 5, 1)[0] for m in (first, other)
         )
+    if kind == "plain":
+        other = torch.ones_like(other)
+        return [first.numpy(), other.numpy()]
     return [m.numpy() for m in (first, 0.7 * first.roll((3, 5), (1, 2)) + 0.3 * other)]
 
 
@@ -135,7 +138,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--grid", type=int, default=48, help="cells a side")
     parser.add_argument("--size", type=parse_size, default=(375, 500), help="of both pictures")
     parser.add_argument("--points", type=int, nargs="+", default=[10])
-    parser.add_argument("--features", choices=["smooth", "noise"], default="smooth")
+    parser.add_argument("--features", choices=["smooth", "noise", "plain"], default="smooth")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
     return parser.parse_args()

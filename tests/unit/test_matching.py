@@ -147,25 +147,29 @@ def test_pruning_changes_nothing(placing, channels, seed, leave_out):
     away = exact.Disc(centres, 0.3 * max(target.image_size_wh)) if leave_out else None
     found = [exact.best_pixels(ready, scores, away)]
     for cost in (0, 10**9):  # every tile, one by one; the whole picture, row by row
-        with patch.multiple(exact, _LOOK_UP=cost, _OUT_OF_ROW=cost):
+        with patch.multiple(exact, _LOOK_UP=cost, _OUT_OF_ROW=cost, _TINY=cost):
             found.append(exact.best_pixels(ready, scores, away, prune=False))
     for other in found[1:]:
         assert torch.equal(found[0][0], other[0])
         assert torch.equal(found[0][1], other[1])
 
 
-def test_a_plain_picture_is_gone_through_row_by_row(monkeypatch):
+@pytest.mark.parametrize("grid_wh", [(40, 30), (20, 15), (5, 4)])
+def test_a_plain_picture_is_gone_through_row_by_row(grid_wh, monkeypatch):
     """Of pixels that are all alike it is the first; margins and masks hold there, too."""
     gone = []
     whole = exact._pictures_best
     monkeypatch.setattr(exact, "_pictures_best", lambda *a: (gone.append(len(a[2])), whole(*a))[1])
-    valid = torch.ones(30, 40, dtype=torch.bool)
-    valid[:12] = False
-    plain = FeatureMap(torch.ones(3, 30, 40), image_size_wh=(40, 30))
-    source = random_map(0, (40, 30), (40, 30), 3)
-    for target, first in ((plain, (0, 0)), (plain.masked(valid.numpy()), (0, 12))):
-        found = match(source, target, random_points(1, (40, 30), 4), cycle=False)
-        assert (found.target_px == first).all()
+    plain = FeatureMap(torch.ones(3, *grid_wh[::-1]), image_size_wh=(80, 60))
+    mask = np.ones((60, 80), bool)
+    mask[:30] = False
+    source = random_map(0, (80, 60), (5, 4), 3)
+    masked = plain.masked(mask)
+    below = int(PreparedMap(masked).pixel_valid.int().argmax()) // 80
+    assert 28 <= below <= 30
+    for target, row in ((plain, 0), (masked, below)):
+        found = match(source, target, random_points(1, (80, 60), 4), cycle=False)
+        assert (found.target_px == (0, row)).all()
         assert np.abs(found.margin).max() < 1e-6
     assert gone == [4, 4, 4, 4]  # for the best pixels, and for their rivals
 

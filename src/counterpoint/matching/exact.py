@@ -30,6 +30,9 @@ _LOOK_UP = 32
 _OUT_OF_ROW = 3
 """A pixel of a tile costs so many in a row."""
 
+_TINY = 4
+"""Pixels of a tile, on average, from which on bounds cost less than they save."""
+
 
 @dataclass(frozen=True)
 class Disc:
@@ -67,28 +70,45 @@ def best_pixels(
     ``away`` leaves out the pixels of a disc; where nothing is left the cosine is -1. Without
     ``prune`` every tile is evaluated: the same result, for tests.
     """
+    (x, y), (w, h) = ready.axes, ready.size_wh
+    if len(x.tile_cell) * len(y.tile_cell) * _TINY > w * h:
+        every = torch.arange(len(scores), device=scores.device)
+        best, first = _pictures_best(ready, scores, every, away)
+    else:
+        best, first = _best_by_tiles(ready, scores, away, prune=prune)
+    return best.clamp(-1, 1), torch.stack([first % w, first // w], dim=1)
+
+
+def _best_by_tiles(
+    ready: PreparedMap,
+    scores: Float[Tensor, "queries rows columns"],
+    away: "Disc | None",
+    *,
+    prune: bool,
+) -> tuple[Float[Tensor, " queries"], Int[Tensor, " queries"]]:
+    """The best cosine and its pixel, counted row by row."""
+    (x, y), area = ready.axes, ready.size_wh[0] * ready.size_wh[1]
+    every = torch.arange(len(scores), device=scores.device)
     cosines = scores * ready.cell_inverse
     bounds = _bounds(ready, cosines, away)
-    every = torch.arange(len(scores), device=scores.device)
     likely = _likely(ready, cosines, bounds, away).argmax(dim=1)
     seen, _ = _tiles_best(ready, scores, every, likely, away)
     reach = (seen - SLACK).clamp(min=-2) if prune else torch.full_like(seen, -2)
     reaches = bounds >= reach[:, None]
-    (x, y), (w, h) = ready.axes, ready.size_wh
-    whole = reaches.sum(dim=1) * _LOOK_UP > w * h
+    whole = reaches.sum(dim=1) * _LOOK_UP > area
     query, tile = (reaches & ~whole[:, None]).nonzero(as_tuple=True)
     reaching = _reaching(ready, cosines, query, tile, reach)
     query, tile = query[reaching], tile[reaching]
-    tile_cost = _LOOK_UP + _OUT_OF_ROW * x.longest_px * y.longest_px
-    whole |= torch.bincount(query, minlength=len(every)) * tile_cost > w * h
+    cost = _LOOK_UP + _OUT_OF_ROW * x.longest_px * y.longest_px
+    whole |= torch.bincount(query, minlength=len(every)) * cost > area
     query, tile = query[~whole[query]], tile[~whole[query]]
     cosine, pixel = _tiles_best(ready, scores, query, tile, away)
     best = torch.full_like(seen, -torch.inf).scatter_reduce(0, query, cosine, "amax")
-    pixel = torch.where(cosine == best[query], pixel, w * h)
-    first = torch.full_like(every, w * h).scatter_reduce(0, query, pixel, "amin")
+    pixel = torch.where(cosine == best[query], pixel, area)
+    first = torch.full_like(every, area).scatter_reduce(0, query, pixel, "amin")
     if bool(whole.any()):
         best[whole], first[whole] = _pictures_best(ready, scores, every[whole], away)
-    return best.clamp(-1, 1), torch.stack([first % w, first // w], dim=1)
+    return best, first
 
 
 def _bounds(
@@ -268,9 +288,9 @@ def _pictures_best(
     away: "Disc | None",
 ) -> tuple[Float[Tensor, " some"], Int[Tensor, " some"]]:
     """Of some queries: the best cosine of the whole picture and its pixel, counted row by row."""
-    width = ready.size_wh[0]
+    width, height = ready.size_wh
     best = torch.full((len(query),), -torch.inf, dtype=ready.fine, device=ready.device)
-    first = torch.zeros_like(query)
+    first = torch.full_like(query, width * height)
     for block in _blocks_of_rows(ready):
         for i, one in enumerate(query.tolist()):
             cosines = block.cosines(ready, scores[one])
