@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.annotations import Annotations, ImageEntry, Instance
-from counterpoint.errors import BadInput
+from counterpoint.errors import BadInput, ImageError
 from counterpoint.tasks.annotation.targets import find_targets, picture_loader
 
 
@@ -37,6 +37,19 @@ def test_a_link_is_called_as_it_is(photos):
 def test_by_default_those_that_the_file_names(photos):
     assert list(find_targets(GIVEN, (), photos)) == ["b.png"]
     assert picture_loader(photos)(GIVEN.images[0]).size_wh == (5, 4)
+
+
+def test_what_the_file_names_and_the_folder_lacks(photos):
+    gone = ImageEntry(id=3, file_name="gone.png")
+    given = Annotations(images=(*GIVEN.images, gone), instances=GIVEN.instances)
+    with pytest.raises(
+        ImageError, match=r"found all but 1, such as gone\.png; copy them there, or"
+    ):
+        find_targets(given, (), photos)
+    told = []
+    assert list(find_targets(given, (), photos, told.append)) == ["b.png"]
+    assert told == [f"expected the picture gone.png below {photos}, found none"]
+    assert list(find_targets(given, [photos / "b.png"], photos)) == ["b.png"]
 
 
 def test_a_reference_is_no_target_by_any_path(photos, tmp_path):

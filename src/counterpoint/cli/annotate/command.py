@@ -250,7 +250,8 @@ def _prepare(
     given = _read(references, files.format, files, problems)
     boxes = _read(files.boxes, None, files, problems) if files.boxes else None
     truth = _read(files.truth, None, files, problems) if files.truth else None
-    chosen = find_targets(given, targets, images)
+    skip = partial(_skip, problems) if files.skip_bad else None
+    chosen = find_targets(given, targets, images, skip)
     settings = Transfer(crop=boxes is not None, **asdict(how))
     paths = [target.path for target in chosen.values()]
     model = open_extractor(seen.options, seen.folder, paths)
@@ -260,7 +261,7 @@ def _prepare(
         model,
         seen.options,
         settings,
-        partial(_skip, problems) if files.skip_bad else None,
+        skip,
     )
     about = {
         "references": _digest(references),

@@ -31,7 +31,10 @@ def picture_loader(images: Path) -> Callable[[ImageEntry], Picture]:
 
 
 def find_targets(
-    given: Annotations, targets: Sequence[str | Path], images: Path
+    given: Annotations,
+    targets: Sequence[str | Path],
+    images: Path,
+    skip: Callable[[str], None] | None = None,
 ) -> dict[str, Target]:
     """The targets by name; pictures that are references are none, whatever links lead to them.
 
@@ -39,19 +42,26 @@ def find_targets(
         given: the references' file.
         targets: pictures, folders or glob patterns; none: what the file names and says nothing of.
         images: the folder of the references' pictures.
+        skip: told of each picture that the file names and the folder lacks, where it would be a
+            target; None: they are an error.
 
     Returns:
         By name: the path below ``images``, or else below the targets' common folder.
 
     Raises:
         BadInput: there are none, or two of one name.
-        ImageError: a place that holds no picture.
+        ImageError: a place that holds no picture; a picture that is missing.
     """
     annotated = {one.image_id for one in given.instances}
     named = [(image, find_picture(images, image.file_name)) for image in given.images]
     entries = {path.resolve(): image for image, path in named if path}
     references = {place for place, image in entries.items() if image.id in annotated}
-    paths = find_pictures(list(map(str, targets))) if targets else [p for _, p in named if p]
+    if targets:
+        paths = find_pictures(list(map(str, targets)))
+    else:
+        lacking = [one.file_name for one, path in named if not path and one.id not in annotated]
+        _report(lacking, images, skip)
+        paths = [path for _, path in named if path]
     chosen = {path.resolve(): path for path in paths if path.resolve() not in references}
     if not chosen:
         raise BadInput(
@@ -68,6 +78,18 @@ def find_targets(
             )
         found[name] = Target(path, entries.get(place))
     return found
+
+
+def _report(lacking: Sequence[str], images: Path, skip: Callable[[str], None] | None) -> None:
+    """Say which pictures are missing."""
+    if lacking and skip is None:
+        raise ImageError(
+            f"expected every picture without annotations that the file names below {images}, "
+            f"found all but {len(lacking)}, such as {lacking[0]}; copy them there, or name targets"
+        )
+    for name in lacking:
+        assert skip is not None
+        skip(f"expected the picture {name} below {images}, found none")
 
 
 def _names(paths: list[Path], images: Path) -> list[str]:
