@@ -94,6 +94,11 @@ TRIALS: dict[str, tuple[dict[str, Any], dict[str, Any], *tuple[str, ...]]] = {
     "cosine, jitter": (COSINE, {}, "jitter"),
     "cosine, animals only": (COSINE, {"below_wnid": "n026"}),
     "cosine, two layers a level": (COSINE | {"layers": 2}, {}),
+    "the shipped weights' recipe, colours apart": (
+        COSINE,
+        {"t_high": 300, "second_view": (500, 950), "muon_rate": 0.004, "seed": 5},
+        "colours apart",
+    ),
     "cosine, 96 px": (COSINE | {"train_size_px": 96}, {}),
     "cosine, t 20 to 700": (COSINE, {"t_high": 700}),
     "cosine, t 20 to 300": (COSINE, {"t_high": 300}),
@@ -142,11 +147,13 @@ def run(
     keep: Path | None,
     *,
     compiled: bool,
+    pictures: int | None = None,
+    init_from: Path | None = None,
 ) -> dict[str, Any]:
     """Train and score one trial; keep its weights in a folder if there is one."""
     config, experiments = configuration(name, compiled=compiled), TRIALS[name][2:]
     with experiment(experiments) as reader:
-        pictures = pictures_in(config, data, seconds)
+        pictures = pictures or pictures_in(config, data, seconds)
         losses: list[float] = []
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
@@ -154,6 +161,7 @@ def run(
                 config.but(pictures=pictures, checkpoint_seconds=1e9),
                 data,
                 folder,
+                init_from=init_from,
                 on_progress=lambda r: losses.append(r.loss),
             )
             took = time.monotonic() - began
@@ -190,6 +198,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/small-trials.jsonl"))
     parser.add_argument("--seconds", type=float, default=240)
     parser.add_argument("--only", nargs="*", default=list(TRIALS))
+    parser.add_argument("--pictures", type=int, help="so many, however long it takes")
+    parser.add_argument("--init-from", type=Path, help="weights to begin with")
     parser.add_argument("--eager", action="store_true", help="without torch.compile")
     parser.add_argument("--keep", type=Path, help="folder for the trials' weights")
     parser.add_argument("--table", action="store_true", help="only print what is there")
@@ -204,8 +214,17 @@ def main() -> None:
         print(f"same position {score_prior(benchmark).pck.per_point:.1f}")
         for name in args.only:
             if name not in {entry["trial"] for entry in done}:
-                how = args.seconds, args.keep
-                done.append(run(name, args.data, benchmark, *how, compiled=not args.eager))
+                trial = run(
+                    name,
+                    args.data,
+                    benchmark,
+                    args.seconds,
+                    args.keep,
+                    compiled=not args.eager,
+                    pictures=args.pictures,
+                    init_from=args.init_from,
+                )
+                done.append(trial)
                 with args.out.open("a") as file:
                     file.write(json.dumps(done[-1]) + "\n")
                 print(summary(done[-1]), flush=True)
