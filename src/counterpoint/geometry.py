@@ -183,6 +183,19 @@ def camera_matrix(focal_px: float, size_wh: SizeWH) -> Float[np.ndarray, "3 3"]:
     return np.array([[focal_px, 0, x], [0, focal_px, y], [0, 0, 1]], dtype=np.float64)
 
 
+def camera_rays(
+    camera: Float[np.ndarray, "3 3"], points_px: ArrayLike
+) -> Float[np.ndarray, "points 3"]:
+    """Unit vectors from a camera's centre through points (N, 2) of its picture.
+
+    >>> camera_rays(camera_matrix(4.0, (3, 3)), [(1, 1), (4, 1)]).tolist()
+    [[0.0, 0.0, 1.0], [0.6, 0.0, 0.8]]
+    """
+    points = as_points(points_px)
+    rays = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ np.linalg.inv(camera).T
+    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
+
+
 def to_colmap(points_px: ArrayLike) -> Points:
     """To COLMAP's convention, where the centre of the top left pixel is (0.5, 0.5)."""
     return as_points(points_px) + 0.5

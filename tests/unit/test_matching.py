@@ -190,6 +190,15 @@ def test_margin_is_over_the_best_outside_a_disc(first, second, channels, seed):
         assert row.margin == pytest.approx(row.similarity - rival, abs=4e-5)
 
 
+def test_thinned_matches_keep_both_ends():
+    found = match(
+        *(random_map(i, (20, 20), (5, 5), 4) for i in (0, 1)), random_points(0, (20, 20), 9)
+    )
+    assert np.array_equal(found.thinned(3).source_px, found.source_px[[0, 4, 8]])
+    assert len(found.thinned(20)) == 9
+    assert len(found.select(slice(0, 0)).thinned(5)) == 0
+
+
 def test_many_points_of_a_real_sized_pair_equal_the_reference():
     source = random_map(0, (333, 500), (48, 32), 24, smooth=2)
     target = random_map(1, (375, 299), (48, 48), 24, smooth=1)

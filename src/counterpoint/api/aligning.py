@@ -92,9 +92,7 @@ class Aligned:
 
     def draw(self) -> UInt8[np.ndarray, "rows columns 3"]:
         """Both pictures beside each other, with at most 120 of the matches that agree."""
-        agreeing = self.inliers
-        evenly = np.linspace(0, len(agreeing) - 1, min(DRAWN, len(agreeing))).astype(int)
-        return draw_matches(self.source, self.target, agreeing.select(evenly))
+        return draw_matches(self.source, self.target, self.inliers.thinned(DRAWN))
 
     def _homography(self) -> Matrix:
         if isinstance(self.found, Estimate) and self.found.relation == "homography":

@@ -69,9 +69,7 @@ class Edited:
     def draw(self) -> UInt8[np.ndarray, "rows columns 3"]:
         """The edited source and the edited target, with at most 32 of the matches that agree."""
         shown = Picture(blend(self.source.rgb, self.found.edit.coverage), self.source.name)
-        agreeing = self.inliers
-        evenly = np.linspace(0, len(agreeing) - 1, min(DRAWN, len(agreeing))).astype(int)
-        return draw_matches(shown, self.picture, agreeing.select(evenly))
+        return draw_matches(shown, self.picture, self.inliers.thinned(DRAWN))
 
 
 @overload

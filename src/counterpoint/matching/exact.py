@@ -68,7 +68,7 @@ def best_pixels(
     """The best cosine and its pixel (x, y), the first in row-major order where several tie.
 
     ``away`` leaves out the pixels of a disc; where nothing is left the cosine is -1. Without
-    ``prune`` every tile is evaluated: the same result, for tests.
+    ``prune`` every pixel is evaluated: the same result, for tests.
     """
     (x, y), (w, h) = ready.axes, ready.size_wh
     if len(x.tile_cell) * len(y.tile_cell) * _TINY > w * h:

@@ -141,6 +141,11 @@ class Matches:
         ):
             yield Match((source[0], source[1]), (target[0], target[1]), *row)
 
+    def thinned(self, count: int) -> "Matches":
+        """At most ``count`` of the matches, evenly from the first to the last."""
+        evenly = np.linspace(0, len(self) - 1, min(count, len(self)))
+        return self.select(evenly.astype(int))
+
     def select(self, which: Bool[np.ndarray, " n"] | Int[np.ndarray, " m"] | slice) -> "Matches":
         """Some of the matches: a mask (N,), indices in any order, or a slice."""
         return Matches(

@@ -45,19 +45,15 @@ def _endings(suffix: str) -> tuple[str, ...]:
 
 def draw_edit(job: "Job", target: "Picture", result: "Picture", found: "CarriedEdit") -> "Canvas":
     """The edited source, the matches that agree, the target; and beside it the result."""
-    import numpy as np
-
     from counterpoint.images import Picture
     from counterpoint.plots import draw_matches, draw_strip, join_columns
     from counterpoint.tasks.edits.layers import blend
 
     shown = Picture(blend(job.source.rgb, job.edit.coverage), job.source.name)
     # Of an edit that was refused, what the matches that lead back say.
-    agreeing = np.flatnonzero(found.inliers if found.carried else found.returns)
-    evenly = np.linspace(0, len(agreeing) - 1, min(DRAWN, len(agreeing))).astype(int)
-    matches = found.matches.select(agreeing[evenly])
+    agreeing = found.matches.select(found.inliers if found.carried else found.returns)
     text = caption(found) if found.carried else f"refused: {found.reason}"
-    pair = draw_matches(shown, target, matches, height_px=HEIGHT_PX)
+    pair = draw_matches(shown, target, agreeing.thinned(DRAWN), height_px=HEIGHT_PX)
     return join_columns([pair, draw_strip([Picture(result.rgb, text)], height_px=HEIGHT_PX)])
 
 

@@ -19,6 +19,7 @@ from counterpoint.geometry import (
     SizeWH,
     apply_homography,
     as_points,
+    camera_rays,
     picture_corners,
 )
 from counterpoint.images import Picture
@@ -418,31 +419,19 @@ def _rotation_homography(source: Points, target: Points, cameras: tuple[Matrix, 
     Least trimmed squares (Rousseeuw 1984), so that wrong matches do not bend it; each step is the
     rotation that brings rays closest to each other (Kabsch 1976).
     """
-    back = np.linalg.inv(cameras[0])
-    first, second = _rays(back, source), _rays(np.linalg.inv(cameras[1]), target)
+    first, second = camera_rays(cameras[0], source), camera_rays(cameras[1], target)
     rotation = _rotation(first, second)
     for _ in range(_TRIMMED_STEPS):
         off = np.linalg.norm(first @ rotation.T - second, axis=1)
         nearest = np.argsort(off, kind="stable")[: len(source) // 2 + 1]
         rotation = _rotation(first[nearest], second[nearest])
-    return cameras[1] @ rotation @ back
+    return cameras[1] @ rotation @ np.linalg.inv(cameras[0])
 
 
 def _rotation(first: Float[np.ndarray, "n 3"], second: Float[np.ndarray, "n 3"]) -> Matrix:
     """The rotation that brings rays closest to others."""
     left, _, right = np.linalg.svd(second.T @ first)
     return left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
-
-
-def _rays(inverse: Matrix, points: Points) -> Float[np.ndarray, "n 3"]:
-    """Unit vectors from a camera's centre through points (N, 2) of its picture.
-
-    Args:
-        inverse: of the camera's intrinsic matrix.
-        points: pixels.
-    """
-    rays = np.concatenate([points, np.ones((len(points), 1))], axis=1) @ inverse.T
-    return rays / np.linalg.norm(rays, axis=1, keepdims=True)
 
 
 def overlay(source: Picture, target: Picture, homography: ArrayLike) -> Picture:
